@@ -78,8 +78,10 @@ type Log struct {
 }
 
 // Limit lets at most Rate packets per Unit pass, after a burst of Burst
-// packets (0: the kernel's default of 5).
+// packets (0: the kernel's default of 5). With Over it matches the packets
+// beyond that instead: "limit rate over".
 type Limit struct {
+	Over  bool
 	Rate  uint64
 	Unit  string // "second", "minute", "hour"
 	Burst uint32
@@ -92,6 +94,8 @@ type SetOp struct {
 	Set    string
 	Fields []Field
 	Limit  *Limit
+	// Counter makes the element count: "{ … counter }".
+	Counter bool
 }
 
 // Verdict ends a rule. The zero value is invalid.
