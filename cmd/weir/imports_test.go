@@ -1,0 +1,113 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// may says which of our packages a package may import, and why there are no
+// more. A package that is not here may not exist.
+var may = map[string][]string{
+	"phases/flow":     {},                          // the vocabulary: everybody may import it
+	"plans":           {},                          // a plan knows nothing of what is done with it
+	"nft":             {},                          // values and text
+	"nft/eval":        {"nft"},                     // interprets values
+	"nft/suite":       {"nft"},                     // what both kernels must do
+	"nft/fake":        {"nft"},                     // a kernel in memory
+	"nft/netns":       {},                          // the lab
+	"nft/host":        {},                          // reads this machine
+	"nft/kernel":      {"nft"},                     // the only one that writes to nftables
+	"nft/capture":     {"nft"},                     // the only one that listens to it
+	"phases/policy":   {},                          // an algebra
+	"phases/compile":  {"phases/policy", "nft"},    // values to values
+	"phases/finding":  {},                          // one type
+	"phases/monitor":  {"phases/finding", "plans"}, // records to evidence
+	"phases/enforce":  {"phases/monitor", "phases/policy", "phases/finding", "plans"},
+	"phases/refactor": {"phases/policy", "phases/monitor", "plans"},
+	"phases/watch":    {"phases/monitor", "phases/finding", "plans", "phases/policy"},
+	"phases": {"phases/policy", "phases/compile", "phases/finding", "phases/monitor", "phases/enforce",
+		"phases/refactor", "phases/watch", "plans", "nft"}, // the machine: no I/O, so no store and no sockets
+	"store": {"phases", "phases/monitor", "phases/enforce", "phases/finding", "phases/policy", "phases/compile", "nft", "plans"},
+}
+
+// owner says who alone may import a third-party module.
+var owner = map[string][]string{
+	"github.com/google/nftables":  {"nft/"},
+	"github.com/mdlayher/netlink": {"nft/"},
+	"github.com/vishvananda/":     {"nft/"},
+	"github.com/ti-mo/":           {"nft/"},
+	"github.com/florianl/":        {"nft/"},
+	"go.etcd.io/bbolt":            {"store"},
+	"github.com/goccy/go-yaml":    {"plans"},
+	"github.com/robfig/cron":      {"plans"},
+	"github.com/santhosh-tekuri/": {"plans"},
+	"github.com/spf13/cobra":      {"cmd/weir"},
+}
+
+// pure are packages that may not touch the world.
+var pure = []string{"phases", "phases/", "plans", "nft"}
+var world = []string{"os", "net", "net/http", "syscall", "os/exec", "golang.org/x/sys/unix"}
+
+func TestImportsPointOneWay(t *testing.T) {
+	seen := map[string]bool{}
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
+			return err
+		}
+		rel, _ := filepath.Rel("../..", path)
+		pkg := filepath.ToSlash(filepath.Dir(rel))
+		test := strings.HasSuffix(path, "_test.go")
+		allowed, listed := may[pkg]
+		inCmd := pkg == "cmd/weir" || strings.HasPrefix(pkg, "cmd/weir/")
+		if !listed && !inCmd && !test {
+			t.Errorf("%s: package %s is not in the import table", rel, pkg)
+		}
+		seen[pkg] = true
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, im := range f.Imports {
+			p, _ := strconv.Unquote(im.Path.Value)
+			if ours, ok := strings.CutPrefix(p, "weir/"); ok {
+				if inCmd || test || ours == "phases/flow" || slices.Contains(allowed, ours) {
+					continue
+				}
+				t.Errorf("%s imports %s: not allowed", rel, p)
+				continue
+			}
+			if test {
+				continue
+			}
+			for mod, who := range owner {
+				if strings.HasPrefix(p, mod) && !slices.ContainsFunc(who, func(w string) bool { return strings.HasPrefix(pkg+"/", w) || strings.HasPrefix(pkg, w) }) {
+					t.Errorf("%s imports %s, which only %v may", rel, p, who)
+				}
+			}
+			if isPure(pkg) && slices.Contains(world, p) {
+				t.Errorf("%s imports %s: %s does no I/O", rel, p, pkg)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range may {
+		if !seen[pkg] {
+			t.Errorf("the import table has %s, which does not exist", pkg)
+		}
+	}
+}
+
+func isPure(pkg string) bool {
+	return slices.ContainsFunc(pure, func(p string) bool {
+		return pkg == p || strings.HasSuffix(p, "/") && strings.HasPrefix(pkg, p)
+	})
+}
