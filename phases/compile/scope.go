@@ -1,0 +1,164 @@
+package compile
+
+import (
+	"net/netip"
+
+	"weir/nft"
+	"weir/phases/flow"
+)
+
+// Destinations that no plan judges: multicast, broadcast, link-local, loopback.
+var local = []netip.Prefix{
+	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"),
+	netip.MustParsePrefix("224.0.0.0/4"), netip.MustParsePrefix("255.255.255.255/32"),
+	netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("ff00::/8"),
+}
+
+// scope writes the chain that passes, counted, what is not from inside to
+// outside, and returns for the rest.
+//
+//	chain rID_scope_X {
+//	  oifname "lo" counter name w_local accept
+//	  ip daddr @p4… counter name w_local accept          # multicast, broadcast, link-local
+//	  ip daddr @p4… goto rID_in_X                        # to inside
+//	  oifname { lan0 } goto rID_in_X
+//	  ip saddr @p4… goto rID_out_X                       # from inside: judged
+//	  iifname { lan0 } goto rID_out_X
+//	  counter name w_outside accept
+//	}
+//	chain rID_in_X {
+//	  ip saddr @p4… counter name w_inside accept
+//	  jump w_capture_in                                  # not with inbound: ignore
+//	  counter name w_inbound accept
+//	}
+//	chain rID_out_X {                                    # only where the plan restricts outside
+//	  ip daddr @p4… return
+//	  oifname { wan0 } return
+//	  counter name w_outside accept
+//	}
+func (b *builder) scope(hook string) {
+	sc := b.in.Scope
+	rules := []nft.Rule{rule(ifnames(nft.OIFName, []string{"lo"}), count("w_local"), accept)}
+	for _, f := range families {
+		rules = append(rules, rule(in(b.prefixSet(local, f), f.daddr), count("w_local"), accept))
+	}
+	inChain := b.name("in_" + hook)
+	toInside := false
+	for i, f := range families {
+		if b.inside[i] != "" {
+			rules = append(rules, rule(in(b.inside[i], f.daddr), goTo(inChain)))
+			toInside = true
+		}
+	}
+	if len(sc.InsideIfaces) > 0 {
+		rules = append(rules, rule(ifnames(nft.OIFName, sc.InsideIfaces), goTo(inChain)))
+		toInside = true
+	}
+	judged := nft.Stmt(ret)
+	restricted := len(sc.Outside)+len(sc.OutsideIfaces) > 0
+	if restricted {
+		judged = goTo(b.name("out_" + hook))
+	}
+	if hook == nft.HookOutput {
+		rules = append(rules, rule(judged)) // what this machine sends is from inside
+	} else {
+		for i, f := range families {
+			if b.inside[i] != "" {
+				rules = append(rules, rule(in(b.inside[i], f.saddr), judged))
+			}
+		}
+		if len(sc.InsideIfaces) > 0 {
+			rules = append(rules, rule(ifnames(nft.IIFName, sc.InsideIfaces), judged))
+		}
+		rules = append(rules, rule(count("w_outside"), accept))
+	}
+	b.chain("scope_"+hook, rules...)
+	if toInside {
+		b.inward(hook)
+	}
+	if !restricted {
+		return
+	}
+	rules = nil
+	for i, f := range families {
+		if b.outside[i] != "" {
+			rules = append(rules, rule(in(b.outside[i], f.daddr), ret))
+		}
+	}
+	if len(sc.OutsideIfaces) > 0 {
+		rules = append(rules, rule(ifnames(nft.OIFName, sc.OutsideIfaces), ret))
+	}
+	b.chain("out_"+hook, append(rules, rule(count("w_outside"), accept))...)
+}
+
+// inward writes what happens to packets for inside. A refusal acts only in a
+// step in which some group is denied something: monitor and alert drop nothing.
+func (b *builder) inward(hook string) {
+	sc := b.in.Scope
+	if hook == nft.HookOutput {
+		b.chain("in_"+hook, rule(count("w_inside"), accept))
+		return
+	}
+	var rules []nft.Rule
+	for i, f := range families {
+		if b.inside[i] != "" {
+			rules = append(rules, rule(in(b.inside[i], f.saddr), count("w_inside"), accept))
+		}
+	}
+	if len(sc.InsideIfaces) > 0 {
+		rules = append(rules, rule(ifnames(nft.IIFName, sc.InsideIfaces), count("w_inside"), accept))
+	}
+	if sc.Inbound != "ignore" {
+		rules = append(rules, rule(jump("w_capture_in")))
+	}
+	if sc.Inbound == "refuse" && b.denies() {
+		var allowed []tuple
+		for _, r := range sc.InboundAllow {
+			allowed = append(allowed, tuple{from: r.From, to: r.To, services: r.Services})
+		}
+		for _, l := range b.lookups(allowed, nft.ThDport) {
+			rules = append(rules, l.rule(count("w_inbound"), accept))
+		}
+		// ct state new goto w_refuse
+		rules = append(rules, rule(state(stateNew), goTo("w_refuse")))
+	}
+	b.chain("in_"+hook, append(rules, rule(count("w_inbound"), accept))...)
+}
+
+// Errors on the way and neighbour discovery: without them nothing works, so
+// they are lifelines of every plan.
+var (
+	icmpErrors   = []nft.Value{one(3), one(11), one(12)}
+	icmpv6Errors = []nft.Value{one(1), one(2), one(3), one(4), one(130), one(131), one(132), one(133), one(134), one(135), one(136), one(143)}
+)
+
+// shared writes the chain of the lifelines.
+//
+//	chain rID_lifelines {
+//	  meta nfproto ipv4 meta l4proto icmp icmp type { destination-unreachable, time-exceeded, parameter-problem } accept
+//	  meta nfproto ipv6 meta l4proto icmpv6 icmpv6 type { … nd-neighbor-solicit … } accept
+//	  ip saddr . ip daddr . meta l4proto . th dport @x4… accept
+//	  …
+//	}
+func (b *builder) shared() {
+	rules := []nft.Rule{
+		rule(families[0].is(), proto(flow.ICMP), is(nft.ICMPTypeF, icmpErrors...), accept),
+		rule(families[1].is(), proto(flow.ICMPv6), is(nft.ICMP6TypeF, icmpv6Errors...), accept),
+	}
+	var ask, answer []tuple
+	for _, l := range b.in.Lifelines {
+		t := tuple{from: l.From, to: l.To, services: l.Services}
+		if l.Reply {
+			answer = append(answer, t)
+		} else {
+			ask = append(ask, t)
+		}
+	}
+	for _, l := range b.lookups(ask, nft.ThDport) {
+		rules = append(rules, l.rule(accept))
+	}
+	for _, l := range b.lookups(answer, nft.ThSport) {
+		rules = append(rules, l.rule(accept))
+	}
+	b.chain("lifelines", rules...)
+}
