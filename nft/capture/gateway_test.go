@@ -45,8 +45,8 @@ func TestShortConnectionIsSeen(t *testing.T) {
 		}
 		first := seen.wait(t, "first sight of "+addr, is(c.client, c.server, "tcp/443"))
 		if first.Verdict != flow.Seen || first.Hook != "forward" || first.In != netns.InsideIf ||
-			first.Out != netns.OutsideIf || first.MAC != mac.String() || first.New || first.SrcPort == 0 {
-			t.Errorf("first sight is %+v", first)
+			first.Out != netns.OutsideIf || first.MAC != mac.String() || !first.New || first.SrcPort == 0 {
+			t.Errorf("first sight is %s", show(first))
 		}
 		if first.First.Before(began.Add(-time.Second)) || first.First.After(time.Now().Add(time.Second)) {
 			t.Errorf("first sight at %v, want about %v", first.First, began)
@@ -59,7 +59,7 @@ func TestShortConnectionIsSeen(t *testing.T) {
 	} {
 		last := ended.wait(t, "the end of "+c.server, closed(is(c.client, c.server, "tcp/443")))
 		if !last.New || !last.Answered || last.Guessed || last.ID == 0 || last.Asked.IsValid() || last.Hook != "forward" {
-			t.Errorf("the end is %+v", last)
+			t.Errorf("the end is %s", show(last))
 		}
 		out, in := counted(t, lab.Gateway, c.client)
 		if last.BytesOut != out || last.BytesIn != in {

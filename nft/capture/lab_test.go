@@ -2,6 +2,7 @@ package capture
 
 import (
 	"context"
+	"encoding/json"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -107,7 +108,7 @@ func (h *heard) none(t *testing.T, what string, fits func(flow.Record) bool) {
 	defer h.mu.Unlock()
 	for _, r := range h.records {
 		if fits(r) {
-			t.Errorf("a record of %s: %+v", what, r)
+			t.Errorf("a record of %s: %s", what, show(r))
 		}
 	}
 }
@@ -216,4 +217,15 @@ func deleteAll(t *testing.T, opt Options) {
 	if _, err := DeleteConnections(context.Background(), opt, func(flow.Record) bool { return true }); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func itoa(n uint16) string { return strconv.Itoa(int(n)) }
+
+// show prints every field; a Record by itself prints as its flow.
+func show(r flow.Record) string {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
 }

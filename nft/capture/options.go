@@ -96,6 +96,7 @@ type Stats struct {
 	Undecoded uint64 // messages that could not be read
 	Dumps     uint64 // times that the connection table was read
 	Buffer    int    // receive buffer in bytes as the kernel gave it
+	Tracked   bool   // of the packet log: lines carry their connection, so Asked is known from the first packet
 }
 
 // counters is Stats while the reader runs.

@@ -43,6 +43,7 @@ type PacketLog struct {
 	opt    Options
 	conn   *netlink.Conn
 	buffer int
+	bare   bool // the kernel cannot add the connection to a line
 	names  *names
 	units  *units
 	seq    map[uint16]uint32
@@ -66,22 +67,26 @@ func OpenPacketLog(opt Options, groups ...uint16) (*PacketLog, error) {
 		l.units = newUnits(opt)
 	}
 	for _, g := range groups {
-		if err := bindGroup(conn, g); err != nil {
+		tracked, err := bindGroup(conn, g)
+		if err != nil {
 			return nil, closing(conn, err)
 		}
+		l.bare = l.bare || !tracked
 	}
 	return l, nil
 }
 
-func bindGroup(c *netlink.Conn, group uint16) error {
+// bindGroup listens to a group; tracked says whether its lines will carry the
+// packet's connection.
+func bindGroup(c *netlink.Conn, group uint16) (tracked bool, err error) {
 	set := func(typ uint16, data ...byte) error {
 		return ask(c, logConfig, 0, appendAttr(nfgen(unix.AF_UNSPEC, group), typ, data))
 	}
 	if err := set(logCfgCmd, logBind); err != nil {
 		if errors.Is(err, unix.EBUSY) {
-			return fmt.Errorf("cannot listen to log group %d: %w: end it (ulogd?) or name other groups in the plan", group, ErrGroupTaken)
+			return false, fmt.Errorf("cannot listen to log group %d: %w: end it (ulogd?) or name other groups in the plan", group, ErrGroupTaken)
 		}
-		return fmt.Errorf("cannot listen to log group %d: %w", group, err)
+		return false, fmt.Errorf("cannot listen to log group %d: %w", group, err)
 	}
 	for _, step := range []struct {
 		what string
@@ -93,18 +98,20 @@ func bindGroup(c *netlink.Conn, group uint16) error {
 		{"set the delay of", logCfgTimeout, be32(10)}, // hundredths of a second
 	} {
 		if err := set(step.typ, step.data...); err != nil {
-			return fmt.Errorf("cannot %s log group %d: %w", step.what, group, err)
+			return false, fmt.Errorf("cannot %s log group %d: %w", step.what, group, err)
 		}
 	}
-	err := set(logCfgFlags, be16(logFlagSeq|logFlagCT)...)
+	err = set(logCfgFlags, be16(logFlagSeq|logFlagCT)...)
+	tracked = err == nil
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		// Without nf_conntrack_netlink the packet alone must do.
+		// A kernel without CONFIG_NETFILTER_NETLINK_GLUE_CT or the module
+		// nf_conntrack_netlink: the packet alone must do.
 		err = set(logCfgFlags, be16(logFlagSeq)...)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot number the lines of log group %d: %w", group, err)
+		return false, fmt.Errorf("cannot number the lines of log group %d: %w", group, err)
 	}
-	return nil
+	return tracked, nil
 }
 
 // Run gives every line to the sink until ctx ends; then it returns nil.
@@ -153,7 +160,7 @@ func (l *PacketLog) line(b []byte, sink Sink) {
 	}
 	rec := flow.Record{
 		Flow: f, Asked: asked, First: at, Last: at, SrcPort: srcPort,
-		Answered: line.HasConn && line.Conn.Answered(), Inbound: tag.Inbound,
+		New: tag.Verdict == flow.Seen, Answered: line.HasConn && line.Conn.Answered(), Inbound: tag.Inbound,
 		ID: line.Conn.ID, Zone: line.Conn.Zone,
 		In: l.names.of(line.In), Out: l.names.of(line.Out), MAC: line.MAC, Hook: hookOf(line.Hook),
 		Source: "kernel", Verdict: tag.Verdict, Group: tag.Group, UID: line.UID,
@@ -196,7 +203,11 @@ func (l *PacketLog) number(line Line, now time.Time, sink Sink) {
 }
 
 // Stats returns what was read so far.
-func (l *PacketLog) Stats() Stats { return l.n.stats(l.buffer) }
+func (l *PacketLog) Stats() Stats {
+	s := l.n.stats(l.buffer)
+	s.Tracked = !l.bare
+	return s
+}
 
 // Close gives the groups back; a Run in progress ends with an error.
 func (l *PacketLog) Close() error { return l.conn.Close() }

@@ -266,7 +266,7 @@ func (c Connection) record(now time.Time, closed bool) flow.Record {
 		Flow: f, Asked: asked, First: c.Start, Last: now,
 		BytesOut: c.BytesOut, BytesIn: c.BytesIn, PacketsOut: c.PacketsOut, PacketsIn: c.PacketsIn,
 		New: closed, Closed: closed, Answered: c.Answered(), Guessed: c.Guessed(),
-		ID: c.ID, Zone: c.Zone, SrcPort: c.Orig.SrcPort, Source: "kernel", Verdict: flow.Seen,
+		ID: c.ID, Zone: c.Zone, SrcPort: c.Orig.SrcPort, Source: "kernel",
 	}
 	if !c.Stop.IsZero() {
 		r.Last = c.Stop
