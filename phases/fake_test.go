@@ -1,0 +1,337 @@
+package phases
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/nft"
+	"weir/phases/compile"
+	"weir/phases/flow"
+	"weir/phases/policy"
+	"weir/plans"
+)
+
+var ctx = context.Background()
+
+var errCut = errors.New("cut off here")
+
+// cutter fails at the nth call of anything, and then at every call: a crash.
+type cutter struct {
+	n, at int  // at 0: never
+	after bool // the call that fails is done all the same
+}
+
+func (c *cutter) cut() (before, after error) {
+	c.n++
+	switch {
+	case c.at == 0 || c.n < c.at:
+		return nil, nil
+	case c.n == c.at && c.after:
+		return nil, errCut
+	}
+	return errCut, nil
+}
+
+// world is a kernel, a journal and files that outlive a machine.
+type world struct {
+	cut     cutter
+	now     time.Time
+	boot    string
+	loaded  map[string]nft.Revision
+	trial   string
+	until   time.Time
+	stable  string
+	tx      string
+	kind    nft.TxKind
+	backed  map[string]bool
+	present bool
+	spared  time.Duration
+
+	records []Record
+	frozen  map[string][]byte
+	out     map[string]string
+	writes  int // of the kernel
+}
+
+func newWorld() *world {
+	w := &world{now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC), boot: "boot1", frozen: map[string][]byte{}, out: map[string]string{}}
+	w.reboot()
+	return w
+}
+
+func (w *world) reboot() {
+	w.loaded, w.backed, w.present = map[string]nft.Revision{}, map[string]bool{}, false
+	w.trial, w.stable, w.tx, w.kind = "", "", "", ""
+}
+
+func (w *world) running() string {
+	if w.trial != "" && w.now.Before(w.until) {
+		return w.trial
+	}
+	return ""
+}
+
+func (w *world) Look(context.Context) (nft.Look, error) {
+	if b, a := w.cut.cut(); b != nil || a != nil {
+		return nft.Look{}, errors.Join(b, a)
+	}
+	l := nft.Look{BootID: w.boot, Present: w.present}
+	if !w.present {
+		return l, nil
+	}
+	both := func(id string) map[string]map[flow.Family]string {
+		return map[string]map[flow.Family]string{"f": {flow.IPv4: id, flow.IPv6: id}, "o": {flow.IPv4: id, flow.IPv6: id}}
+	}
+	l.Trial, l.Stable, l.Tx, l.Kind = both(w.running()), both(w.stable), w.tx, w.kind
+	for g := range w.backed {
+		l.Back = append(l.Back, g)
+	}
+	if w.running() != "" {
+		l.Left = w.until.Sub(w.now)
+	}
+	return l, nil
+}
+
+func (w *world) do(f func() error) error {
+	before, after := w.cut.cut()
+	if before != nil {
+		return before
+	}
+	if err := f(); err != nil {
+		return err
+	}
+	w.writes++
+	return after
+}
+
+func (w *world) Load(_ context.Context, r nft.Revision) error {
+	return w.do(func() error { w.present, w.loaded[r.ID] = true, r; return nil })
+}
+
+func (w *world) Arm(_ context.Context, a nft.Arm) error {
+	return w.do(func() error {
+		switch {
+		case w.running() != "":
+			return nft.ErrPending
+		case w.stable != a.Over:
+			return nft.ErrChanged
+		case w.loaded[a.ID].ID == "":
+			return nft.ErrNotLoaded
+		}
+		w.trial, w.until, w.tx, w.kind = a.ID, w.now.Add(a.Lease), a.Tx, nft.TxArm
+		return nil
+	})
+}
+
+func (w *world) Confirm(_ context.Context, c nft.Confirm) error {
+	return w.do(func() error {
+		if w.running() != c.ID {
+			return nft.ErrLapsed
+		}
+		w.stable, w.trial, w.tx, w.kind, w.spared = c.ID, "", c.Tx, nft.TxConfirm, c.SpareFor
+		for _, g := range c.NoBack {
+			delete(w.backed, g)
+		}
+		return nil
+	})
+}
+
+func (w *world) Rollback(_ context.Context, r nft.Rollback) error {
+	return w.do(func() error {
+		if r.ID != "" && w.loaded[r.ID].ID == "" {
+			return nft.ErrNotLoaded
+		}
+		w.stable, w.trial, w.tx, w.kind = r.ID, "", r.Tx, r.Kind
+		for _, g := range r.Alert {
+			w.backed[g] = true
+		}
+		return nil
+	})
+}
+
+func (w *world) Back(_ context.Context, group string, on bool, tx string) error {
+	return w.do(func() error {
+		w.tx, w.kind = tx, nft.TxGroup
+		if on {
+			w.backed[group] = true
+		} else {
+			delete(w.backed, group)
+		}
+		return nil
+	})
+}
+
+func (w *world) EncodeRollback(r nft.Rollback) ([]byte, error) { return json.Marshal(r) }
+
+func (w *world) Append(r Record) (Record, error) {
+	err := w.do(func() error {
+		w.writes--
+		r.Seq = uint64(len(w.records) + 1)
+		w.records = append(w.records, r)
+		return nil
+	})
+	return r, err
+}
+
+func (w *world) Records() ([]Record, error) { return slices.Clone(w.records), nil }
+
+func (w *world) PutFrozen(d string, b []byte) error {
+	return w.do(func() error { w.writes--; w.frozen[d] = b; return nil })
+}
+
+func (w *world) GetFrozen(d string) ([]byte, error) {
+	if b, ok := w.frozen[d]; ok {
+		return b, nil
+	}
+	return nil, errors.New("no such file")
+}
+
+func (w *world) PutBackout(from, to string, msg, text []byte) error {
+	return w.do(func() error { w.writes--; w.out[from+"/"+to] = string(msg); return nil })
+}
+
+// counting is a source of transaction ids that never repeats.
+type counting struct{ n uint64 }
+
+func (c *counting) Read(p []byte) (int, error) {
+	c.n++
+	s := sha256.Sum256([]byte(fmt.Sprint(c.n)))
+	return copy(p, s[:]), nil
+}
+
+var ids counting
+
+func (w *world) open(t testing.TB) *Machine {
+	t.Helper()
+	m, err := Open(Parts{Kernel: w, Journal: w, Files: w, Rand: &ids,
+		Parse:   func(b []byte) (plans.Plan, error) { return testPlans[string(b)], nil },
+		Compile: testCompile,
+		Text:    func(r nft.Rollback, to string) ([]byte, error) { return []byte("# " + to), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// testCompile names a revision by its input, as the compiler does.
+func testCompile(in compile.Input) (nft.Revision, error) {
+	b, err := json.Marshal(in)
+	if err != nil {
+		return nft.Revision{}, err
+	}
+	s := sha256.Sum256(b)
+	id := "r" + hex.EncodeToString(s[:6])
+	return nft.Revision{ID: id, Entry: map[string]string{"f": id + "_f", "o": id + "_o"},
+		Ruleset: nft.Ruleset{Family: "inet", Table: "weir", Chains: []nft.Chain{{Name: id + "_f", Rules: []nft.Rule{{
+			Stmts: []nft.Stmt{nft.Count{Name: "x"}, nft.Verdict{Kind: "accept"}}}}}}}}, nil
+}
+
+var testPlans = map[string]plans.Plan{}
+
+// planNamed makes and registers a plan that tests can apply.
+func planNamed(name string, edit func(*plans.Plan)) plans.Plan {
+	p := plans.Plan{
+		Name: "hq", Timezone: time.UTC, Environment: "operational",
+		Scope:         plans.Scope{Hooks: []string{"forward", "output"}, Inside: prefixes("10.0.0.0/8"), Inbound: "observe"},
+		ConfirmWithin: 10 * time.Minute,
+		Groups: []plans.Group{
+			{Name: "cameras", Members: prefixes("10.1.0.0/16"), Families: []flow.Family{flow.IPv4}, Allow: "declared", RulesBy: []string{"group", "service"}},
+			{Name: "desks", Members: prefixes("10.2.0.0/16"), Families: []flow.Family{flow.IPv4}, Allow: "observed", RulesBy: []string{"group", "service"}},
+			{Name: "servers", Members: prefixes("10.3.0.0/16"), Families: []flow.Family{flow.IPv4}, Allow: "observed", RulesBy: []string{"group", "service"}},
+			{Name: plans.Unassigned, Families: []flow.Family{flow.IPv4, flow.IPv6}},
+		},
+		Enforce: plans.Enforce{Deny: "reject", Established: "drain", DrainFor: time.Hour, LeaveOpen: []string{plans.Unassigned},
+			Waves: []plans.Wave{
+				{Name: "cameras", Groups: []string{"cameras"}, Share: 100, Deny: "drop", Established: "cut"},
+				{Name: "pilot", Groups: []string{"desks"}, Share: 5, Deny: "reject", Established: "drain"},
+				{Name: "desks", Groups: []string{"desks"}, Share: 100, Deny: "reject", Established: "drain"},
+				{Name: "core", Groups: []string{"servers"}, Share: 100, Deny: "reject", Established: "drain"},
+			}},
+		Refactor: []plans.Refactor{{Name: "desks", Groups: []string{"desks"}, Allow: []plans.AllowRule{{To: plans.Target{Outside: true}, Services: services("tcp/443")}}}},
+		Approvals: []plans.ApprovalRule{
+			{Steps: "enforce/block:*", Quorum: 2, ExpireAfter: 240 * time.Hour},
+			{Steps: "*", Quorum: 1, SelfApproval: true, ExpireAfter: 24 * time.Hour}},
+	}
+	if edit != nil {
+		edit(&p)
+	}
+	p.Hash = "sha256:" + name
+	testPlans[name] = p
+	return p
+}
+
+func prefixes(s ...string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, x := range s {
+		out = append(out, netip.MustParsePrefix(x))
+	}
+	return out
+}
+
+func services(s ...string) []flow.Service {
+	var out []flow.Service
+	for _, x := range s {
+		v, err := flow.ParseService(x)
+		if err != nil {
+			panic(err)
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+func material() Material {
+	var p policy.Policy
+	for _, g := range []string{"cameras", "desks", "servers"} {
+		p.Rules = append(p.Rules, policy.Rule{Group: g, Services: services("tcp/443", "udp/53"), Reason: policy.Observed})
+	}
+	return Material{Policy: p}
+}
+
+var (
+	anna = Actor{UID: 1001, LoginUID: 1001, Name: "anna"}
+	ben  = Actor{UID: 1002, LoginUID: 1002, Name: "ben"}
+	cleo = Actor{UID: 0, LoginUID: 1003, Name: "cleo"}
+	root = Actor{UID: 0, LoginUID: NoLogin, Name: "root"}
+)
+
+// words tells what a world holds in the words of steps.
+func (w *world) words(m *Machine) string {
+	name := func(id string) string {
+		if id == "" {
+			return "-"
+		}
+		for _, h := range m.State().Heads {
+			if h.Revision == id {
+				return h.Step.Name
+			}
+			if h.OffID == id {
+				return "off"
+			}
+		}
+		return id
+	}
+	s := name(w.stable)
+	if t := w.running(); t != "" {
+		s += " trial " + name(t)
+	}
+	if len(w.backed) > 0 {
+		var b []string
+		for g := range w.backed {
+			b = append(b, g)
+		}
+		slices.Sort(b)
+		s += " back " + strings.Join(b, ",")
+	}
+	return s
+}

@@ -1,0 +1,144 @@
+package phases
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"weir/nft"
+	"weir/phases/compile"
+	"weir/plans"
+)
+
+// Parts is what a machine is made of.
+type Parts struct {
+	Kernel  Kernel
+	Journal Journal
+	Files   Files
+	Parse   func(text []byte) (plans.Plan, error)           // plans.Parse, for the plan text in the journal
+	Compile func(compile.Input) (nft.Revision, error)       // compile.Compile
+	Text    func(r nft.Rollback, to string) ([]byte, error) // the backout's nft file
+	Rand    io.Reader                                       // of transaction ids; crypto/rand.Reader
+}
+
+// Machine owns a rollout. It is not safe for concurrent use: one goroutine
+// calls it. Each method first brings journal and kernel together (Recover), so
+// that it decides on what is, not on what was.
+type Machine struct {
+	Parts
+	state State
+	plan  plans.Plan
+	look  nft.Look
+}
+
+// Open reads the journal. It does not touch the kernel.
+func Open(p Parts) (*Machine, error) {
+	m := &Machine{Parts: p}
+	return m, m.reload()
+}
+
+func (m *Machine) reload() error {
+	records, err := m.Journal.Records()
+	if err != nil {
+		return fmt.Errorf("cannot read the journal: %w", err)
+	}
+	m.state = Fold(records)
+	if m.state.Plan == "" {
+		return nil
+	}
+	m.plan, err = m.Parse(m.state.PlanText)
+	if err != nil {
+		return fmt.Errorf("cannot read the registered plan: %w", err)
+	}
+	return nil
+}
+
+// State returns the machine's state. The caller does not change it.
+func (m *Machine) State() State { return m.state }
+
+// Plan returns the registered plan; its Hash is "" without one.
+func (m *Machine) Plan() plans.Plan { return m.plan }
+
+// Look returns what the kernel held when the machine last looked.
+func (m *Machine) Look() nft.Look { return m.look }
+
+// History returns every record, oldest first.
+func (m *Machine) History() ([]Record, error) { return m.Journal.Records() }
+
+// append makes a record durable and part of the state.
+func (m *Machine) append(r Record) (Record, error) {
+	r, err := m.Journal.Append(r)
+	if err != nil {
+		return r, fmt.Errorf("cannot write the journal: %w", err)
+	}
+	m.state.apply(r)
+	return r, nil
+}
+
+// Recover looks at the kernel and writes the records that are missing: an
+// intent's outcome, a lapse, a rollback by hand, an empty kernel. It returns
+// what it wrote; called again it writes nothing. The daemon calls it at start
+// and whenever the ruleset changes.
+func (m *Machine) Recover(ctx context.Context, now time.Time) ([]Record, error) {
+	look, err := m.Kernel.Look(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+	m.look = look
+	var out []Record
+	for _, r := range Reconcile(m.state, look, now) {
+		r, err := m.append(r)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// act appends the intent, acts, looks, and appends what was seen. nil means:
+// seen in the kernel.
+func (m *Machine) act(ctx context.Context, now time.Time, intent Record, do func(tx string) error) error {
+	if _, err := m.append(intent); err != nil {
+		return err
+	}
+	failed := do(intent.Tx)
+	// What was sent may be in though the caller gave up: look all the same.
+	records, err := m.Recover(context.WithoutCancel(ctx), now)
+	for _, r := range records {
+		if r.Kind == Seen && r.Tx == intent.Tx {
+			if r.Done {
+				return err
+			}
+			if failed == nil {
+				failed = ErrNotDone
+			}
+			return errors.Join(failed, err)
+		}
+	}
+	if err == nil {
+		err = ErrUnknown
+	}
+	return errors.Join(err, failed)
+}
+
+// newTx makes a transaction id: 12 hex digits.
+func (m *Machine) newTx() (string, error) {
+	var b [6]byte
+	if _, err := io.ReadFull(m.Rand, b[:]); err != nil {
+		return "", fmt.Errorf("cannot make a transaction id: %w", err)
+	}
+	return hex.EncodeToString(b[:]), nil
+}
+
+// frozen reads a frozen step's file and verifies it.
+func (m *Machine) frozen(digest string) (Frozen, error) {
+	data, err := m.Files.GetFrozen(digest)
+	if err != nil {
+		return Frozen{}, fmt.Errorf("cannot read the frozen step: %w", err)
+	}
+	return DecodeFrozen(digest, data)
+}

@@ -1,0 +1,96 @@
+package phases
+
+import (
+	"strconv"
+	"time"
+)
+
+// Kind is what a journal record says. Text on disk; unknown text is an error
+// where it is read.
+type Kind string
+
+// The kinds of records.
+const (
+	Applied   Kind = "applied"   // a plan was registered
+	Requested Kind = "requested" // a step was frozen
+	Approved  Kind = "approved"
+	Denied    Kind = "denied"
+	Intent    Kind = "intent"  // about to do Op in the kernel
+	Seen      Kind = "seen"    // the kernel after an intent; Done says whether it was done
+	Lapsed    Kind = "lapsed"  // a trial ended by itself
+	Adopted   Kind = "adopted" // the kernel was changed without the journal
+	Emptied   Kind = "emptied" // the table is gone: a reboot, or somebody deleted it
+	Paused    Kind = "paused"
+	Resumed   Kind = "resumed"
+	Drilled   Kind = "drilled"  // the unblock procedure was exercised
+	Answered  Kind = "answered" // a line was answered by a person
+	Noted     Kind = "noted"    // exceptions, quarantines and other daily work
+)
+
+// Op is what an intent does in the kernel.
+type Op string
+
+// The operations.
+const (
+	OpArm      Op = "arm"
+	OpConfirm  Op = "confirm"
+	OpRollback Op = "rollback"
+	OpGroup    Op = "group"   // one group back to alert
+	OpRestore  Op = "restore" // the confirmed step again, after the table was gone
+)
+
+// NoLogin is the login uid of a process that no login session started.
+const NoLogin = ^uint32(0)
+
+// Actor is who asked: the socket peer's uid, and its audit login uid, which
+// survives sudo and su.
+type Actor struct {
+	UID      uint32 `json:"uid"`
+	LoginUID uint32 `json:"loginUid"`
+	Name     string `json:"name"`
+}
+
+// Self is weir acting by itself.
+var Self = Actor{UID: 0, LoginUID: NoLogin, Name: "weir"}
+
+// Person is a text that tells two people apart, or "" where that cannot be
+// told: root without a login of somebody else behind it.
+func (a Actor) Person() string {
+	id := a.UID
+	if a.LoginUID != NoLogin {
+		id = a.LoginUID
+	}
+	if id == 0 {
+		return ""
+	}
+	return "uid:" + strconv.FormatUint(uint64(id), 10)
+}
+
+// Record is one line of the journal. Which fields are set depends on Kind.
+type Record struct {
+	Seq      uint64        `json:"seq"`
+	At       time.Time     `json:"at"`
+	Kind     Kind          `json:"kind"`
+	Actor    Actor         `json:"actor"`
+	Words    string        `json:"words,omitempty"`    // for people
+	Plan     string        `json:"plan,omitempty"`     // applied: its hash
+	PlanText []byte        `json:"planText,omitempty"` // applied: its bytes
+	Carried  []Target      `json:"carried,omitempty"`  // applied: the place that each group keeps
+	Head     *Head         `json:"head,omitempty"`     // requested
+	Digest   string        `json:"digest,omitempty"`   // of the frozen step that the record is about
+	Op       Op            `json:"op,omitempty"`       // intent, seen
+	Tx       string        `json:"tx,omitempty"`       // of the transaction
+	To       string        `json:"to,omitempty"`       // rollback: the target's step name
+	Revision string        `json:"revision,omitempty"` // stable after a rollback, adoption; "" none
+	Groups   []string      `json:"groups,omitempty"`   // groups put back to alert; drilled: none
+	Lease    time.Duration `json:"lease,omitempty"`    // arm
+	Brownout bool          `json:"brownout,omitempty"` // arm
+	Uses     []uint64      `json:"uses,omitempty"`     // arm: the approvals that it consumes, by Seq
+	Done     bool          `json:"done,omitempty"`     // seen
+	Boot     string        `json:"boot,omitempty"`     // boot id, where the kernel was read
+	Trial    string        `json:"trial,omitempty"`    // adopted: the trial's revision
+	Took     time.Duration `json:"took,omitempty"`     // drilled
+	Line     string        `json:"line,omitempty"`     // answered: fingerprint
+	Answer   string        `json:"answer,omitempty"`   // answered: needed, not-needed, never
+	Pauses   bool          `json:"pauses,omitempty"`   // rollback, adopted: the rollout is paused by it
+}

@@ -1,0 +1,175 @@
+package phases
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"weir/nft"
+	"weir/phases/compile"
+)
+
+// Request freezes the next step: policy, ruleset, lifelines and every way
+// back, each by hash, as files. step is its name, or "" for whatever is next.
+// It replaces an earlier request. The gates that judge evidence must pass now;
+// those of the moment are asked when it is armed.
+func (m *Machine) Request(ctx context.Context, now time.Time, by Actor, step string, mat Material) (Head, []GateResult, error) {
+	fail := func(err error) (Head, []GateResult, error) {
+		return Head{}, nil, fmt.Errorf("cannot freeze the step: %w", err)
+	}
+	if _, err := m.Recover(ctx, now); err != nil {
+		return fail(err)
+	}
+	next, err := m.next(step)
+	if err != nil {
+		return fail(err)
+	}
+	gates := Gates(m.plan, next, mat.Facts, m.state, now)
+	if bad := refusing(gates, false); len(bad) > 0 {
+		return Head{}, gates, fmt.Errorf("cannot freeze %s: %w: %s", next.Name, ErrGate, strings.Join(bad, "; "))
+	}
+	f, err := m.freeze(now, by, next, mat)
+	if err != nil {
+		return fail(err)
+	}
+	data, err := f.Encode()
+	if err != nil {
+		return fail(err)
+	}
+	if err := m.Files.PutFrozen(f.Digest(), data); err != nil {
+		return fail(err)
+	}
+	if err := m.writeBackouts(f.Head); err != nil {
+		return fail(err)
+	}
+	h := f.Head
+	if _, err := m.append(Record{At: now, Kind: Requested, Actor: by, Digest: f.Digest(), Head: &h, Words: "requested " + next.Name}); err != nil {
+		return fail(err)
+	}
+	return h, gates, nil
+}
+
+// next is the step that may be frozen now, checked against the name asked for.
+func (m *Machine) next(name string) (Step, error) {
+	switch {
+	case m.state.Plan == "":
+		return Step{}, ErrNoPlan
+	case m.state.Trial != nil:
+		return Step{}, ErrPending
+	case m.state.Drift != "":
+		return Step{}, fmt.Errorf("%w: %s", ErrDrift, m.state.Drift)
+	case m.state.Gone:
+		return Step{}, fmt.Errorf("%w: the table is gone; put the confirmed step back first: weir restore", ErrDrift)
+	}
+	next, err := Next(m.plan, m.state)
+	if err != nil {
+		return Step{}, err
+	}
+	if name == "" || name == next.Name {
+		return next, nil
+	}
+	if _, ok := find(Expand(m.plan), name); !ok {
+		return Step{}, fmt.Errorf("%w: %s; the steps are %s", ErrNoSuchStep, name, stepNames(Expand(m.plan)))
+	}
+	return Step{}, fmt.Errorf("%w: %s; the next one is %s", ErrNotNext, name, next.Name)
+}
+
+// freeze computes a frozen step. Nothing of it is computed again later.
+func (m *Machine) freeze(now time.Time, by Actor, step Step, mat Material) (Frozen, error) {
+	var over *Frozen
+	if m.state.Stable != "" {
+		f, err := m.frozen(m.state.Stable)
+		if err != nil {
+			return Frozen{}, err
+		}
+		over = &f
+	}
+	f := Frozen{Input: input(m.plan, step, over, mat)}
+	var err error
+	if f.Rules, err = m.Compile(f.Input); err != nil {
+		return Frozen{}, err
+	}
+	off := f.Input
+	off.Off, off.Policy.Rules, off.Never = true, nil, nil
+	off.Groups = slices.Clone(off.Groups)
+	for i := range off.Groups {
+		g := &off.Groups[i]
+		g.Treatment, g.Share, g.ShareBy, g.Seed, g.Prefixes = compile.Open, 0, "", 0, nil
+	}
+	if f.OffRev, err = m.Compile(off); err != nil {
+		return Frozen{}, err
+	}
+	f.Head = Head{
+		Version: FrozenVersion, Plan: m.plan.Hash, Step: step, Revision: f.Rules.ID, Entry: f.Rules.Entry, Hooks: hooksOf(f.Rules.Entry),
+		OffID: f.OffRev.ID, OffEntry: f.OffRev.Entry, Over: m.state.StableID, OverStep: m.state.Stable,
+		UpTo: mat.UpTo, By: by, At: now, Hashes: map[string]string{"evidence": mat.Evidence},
+	}
+	seen := map[string]bool{}
+	for i := len(m.state.Stack) - 1; i >= 0; i-- {
+		c := m.state.Stack[i]
+		if seen[c.Digest] {
+			continue
+		}
+		seen[c.Digest] = true
+		to, err := m.frozen(c.Digest)
+		if err != nil {
+			return Frozen{}, err
+		}
+		tx, err := m.newTx()
+		if err != nil {
+			return Frozen{}, err
+		}
+		f.Backouts = append(f.Backouts, Backout{To: c.Step, Digest: c.Digest, Nft: nft.Rollback{
+			ID: to.Revision, Entry: to.Entry, Hooks: union(f.Hooks, to.Hooks), Tx: tx, Kind: nft.TxRollback, Alert: Narrower(f.Input, to.Input)}})
+	}
+	tx, err := m.newTx()
+	if err != nil {
+		return Frozen{}, err
+	}
+	f.Backouts = append(f.Backouts, Backout{To: StepOff, Nft: nft.Rollback{
+		ID: f.OffID, Entry: f.OffEntry, Hooks: f.Hooks, Tx: tx, Kind: nft.TxRollback}})
+	return f, nil
+}
+
+// writeBackouts writes the two plain files of each way back.
+func (m *Machine) writeBackouts(h Head) error {
+	for i, b := range h.Backouts {
+		message, err := m.Kernel.EncodeRollback(b.Nft)
+		if err != nil {
+			return fmt.Errorf("cannot encode the way back to %s: %w", b.To, err)
+		}
+		hold := b.Nft
+		hold.Kind = nft.TxHold
+		text, err := m.Text(hold, b.To)
+		if err != nil {
+			return fmt.Errorf("cannot write the way back to %s as nft text: %w", b.To, err)
+		}
+		if err := m.Files.PutBackout(h.Revision, b.To, message, text); err != nil {
+			return err
+		}
+		if i == 0 {
+			if err := m.Files.PutBackout(h.Revision, "default", message, text); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func hooksOf(entry map[string]string) []string {
+	var out []string
+	for _, h := range []string{nft.HookForward, nft.HookOutput, nft.HookNAT} {
+		if _, ok := entry[h]; ok {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+func union(a, b []string) []string {
+	out := slices.Concat(a, b)
+	slices.Sort(out)
+	return slices.Compact(out)
+}

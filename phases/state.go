@@ -1,0 +1,356 @@
+package phases
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"weir/phases/compile"
+)
+
+// State is the fold over the journal's records.
+type State struct {
+	Plan     string // hash of the registered plan, "" none
+	PlanText []byte
+	Carried  []Target // the places that groups kept when the plan was registered anew
+	PlanAt   time.Time
+
+	Heads     map[string]Head // every frozen step, by digest
+	Request   *Pending        // what waits for approval or arming
+	Void      map[string]Void // why a digest cannot be used (any more)
+	Stable    string          // digest of the confirmed step that is in force; "" none or off
+	StableID  string          // revision that should be stable in the kernel
+	Trial     *Trial
+	LastLapse bool                 // the newest trial ended by itself
+	Stack     []Confirmed          // confirmed steps that one can go back to, oldest first; the last is Stable
+	Confirms  []Confirmed          // every confirm ever, oldest first
+	Back      map[string]bool      // groups put back to alert
+	Since     map[string]time.Time // group → since when its present treatment is in force
+	Pause     *Pause
+	Drill     time.Time // last exercised, zero never
+	DrillFor  time.Duration
+	Brown     []Brown // brownouts that ran
+	Intent    *Record // an intent without an outcome
+	Tx        map[string]bool
+	LastTx    string
+	Boot      string
+	Gone      bool   // the table is gone from the kernel
+	Drift     string // words; "" none
+	Openings  []Opening
+}
+
+// Pending is a frozen step that waits.
+type Pending struct {
+	Digest    string
+	Seq       uint64
+	By        Actor
+	At        time.Time
+	Approvals []Approval
+}
+
+// Approval is a person's yes to exactly one frozen step.
+type Approval struct {
+	Seq     uint64
+	By      Actor
+	At      time.Time
+	Expires time.Time // zero: never
+}
+
+// Void says why a frozen step cannot be used.
+type Void struct {
+	Why error
+	At  time.Time
+}
+
+// Trial is an armed step that is not confirmed yet.
+type Trial struct {
+	Digest   string
+	Tx       string
+	At       time.Time
+	Lease    time.Duration
+	Brownout bool
+}
+
+// Confirmed is a confirm in the past.
+type Confirmed struct {
+	Digest string
+	Step   string
+	Plan   string
+	At     time.Time
+}
+
+// Pause says that and why the rollout waits for a person.
+type Pause struct {
+	By    Actor
+	At    time.Time
+	Words string
+}
+
+// Brown is a brownout that ran.
+type Brown struct {
+	Step  string
+	Plan  string
+	At    time.Time
+	Lease time.Duration
+}
+
+// Opening is a time in which groups were more open than was last approved.
+// What was seen then is evidence of the opening, never of normal traffic.
+type Opening struct {
+	Begin  time.Time
+	End    time.Time // zero: it goes on
+	Groups []string
+	Words  string
+}
+
+// Fold computes the state from all records, oldest first.
+func Fold(records []Record) State {
+	s := State{}
+	s.init()
+	for _, r := range records {
+		s.apply(r)
+	}
+	return s
+}
+
+func (s *State) init() {
+	s.Heads, s.Void, s.Back = map[string]Head{}, map[string]Void{}, map[string]bool{}
+	s.Since, s.Tx = map[string]time.Time{}, map[string]bool{}
+}
+
+// Current returns what is in force by confirmation: the step's name, the hash
+// of its plan and each group's target, a group that was put back being in
+// alert. Without a confirmed step everything is open and the name is "off".
+func (s State) Current() (name, plan string, targets []Target, swapped []string) {
+	h, ok := s.Heads[s.Stable]
+	if !ok {
+		return StepOff, s.Plan, nil, nil
+	}
+	targets = slices.Clone(h.Step.Targets)
+	for i, t := range targets {
+		if s.Back[t.Group] && t.Treatment.Denies() {
+			targets[i] = Target{Group: t.Group, Treatment: compile.Alert}
+		}
+	}
+	return h.Step.Name, h.Plan, targets, h.Step.Swapped
+}
+
+func (s *State) void(why error, at time.Time) {
+	if s.Request != nil {
+		s.Void[s.Request.Digest] = Void{why, at}
+		s.Request = nil
+	}
+}
+
+func (s *State) apply(r Record) {
+	if r.Boot != "" {
+		s.Boot = r.Boot
+	}
+	if r.Tx != "" {
+		s.Tx[r.Tx] = true
+	}
+	switch r.Kind {
+	case Applied:
+		s.void(ErrReplanned, r.At)
+		s.Plan, s.PlanText, s.Carried, s.PlanAt = r.Plan, r.PlanText, r.Carried, r.At
+	case Requested:
+		s.void(ErrReplaced, r.At)
+		h := *r.Head
+		h.digest = r.Digest
+		s.Heads[r.Digest] = h
+		delete(s.Void, r.Digest)
+		s.Request = &Pending{Digest: r.Digest, Seq: r.Seq, By: r.Actor, At: r.At}
+	case Approved:
+		if s.Request != nil && s.Request.Digest == r.Digest {
+			a := Approval{Seq: r.Seq, By: r.Actor, At: r.At}
+			if d := s.Heads[r.Digest].Step.Approval.ExpireAfter; d > 0 {
+				a.Expires = r.At.Add(d)
+			}
+			s.Request.Approvals = append(s.Request.Approvals, a)
+		}
+	case Denied:
+		if s.Request != nil && s.Request.Digest == r.Digest {
+			s.void(ErrDenied, r.At)
+		}
+	case Intent:
+		s.Intent = &r
+		if r.Op == OpArm && !r.Brownout && s.Request != nil && s.Request.Digest == r.Digest {
+			s.void(ErrUsed, r.At)
+		}
+	case Seen:
+		i := s.Intent
+		s.Intent = nil
+		if r.Done && i != nil {
+			s.done(*i, r)
+		}
+	case Lapsed:
+		s.Trial, s.LastLapse = nil, true
+	case Adopted:
+		s.adopt(r)
+	case Emptied:
+		s.Trial, s.Gone = nil, true
+		s.StableID = ""
+		s.Back = map[string]bool{}
+		s.open(r.At, denying(s.targetsOf(s.Stable)), r.Words)
+	case Paused:
+		s.Pause = &Pause{r.Actor, r.At, r.Words}
+	case Resumed:
+		s.Pause = nil
+	case Drilled:
+		s.Drill, s.DrillFor = r.At, r.Took
+	}
+	if r.Pauses && (r.Kind != Seen || r.Done) && r.Kind != Intent {
+		s.Pause = &Pause{r.Actor, r.At, r.Words}
+	}
+}
+
+// done applies the outcome of an intent that the kernel shows.
+func (s *State) done(i, seen Record) {
+	s.Gone, s.LastTx = false, i.Tx
+	switch i.Op {
+	case OpArm:
+		s.LastLapse = false
+		s.Trial = &Trial{Digest: i.Digest, Tx: i.Tx, At: i.At, Lease: i.Lease, Brownout: i.Brownout}
+		if i.Brownout {
+			h := s.Heads[i.Digest]
+			s.Brown = append(s.Brown, Brown{h.Step.Name, h.Plan, i.At, i.Lease})
+		}
+	case OpConfirm:
+		h := s.Heads[i.Digest]
+		s.Trial = nil
+		c := Confirmed{i.Digest, h.Step.Name, h.Plan, seen.At}
+		s.Stack = append(s.Stack, c)
+		s.Confirms = append(s.Confirms, c)
+		for _, g := range i.Groups {
+			delete(s.Back, g)
+		}
+		s.setStable(i.Digest, h.Revision, seen.At)
+		s.close(seen.At)
+	case OpRollback:
+		s.Trial = nil
+		s.rolledBack(i.Digest, i.Revision, i.Groups, seen.At, i.Words)
+	case OpGroup:
+		for _, g := range i.Groups {
+			s.Back[g] = true
+			s.Since[g] = seen.At
+		}
+		s.open(seen.At, i.Groups, i.Words)
+	case OpRestore:
+		s.Trial = nil
+		for _, g := range i.Groups {
+			s.Back[g] = true
+		}
+		s.setStable(i.Digest, i.Revision, seen.At)
+		s.close(seen.At)
+	}
+	if i.Pauses {
+		s.Pause = &Pause{i.Actor, i.At, i.Words}
+	}
+}
+
+// rolledBack goes to an earlier step, or with an empty digest to off.
+func (s *State) rolledBack(digest, revision string, alert []string, at time.Time, words string) {
+	before := denying(s.effective())
+	for n := len(s.Stack); n > 0 && s.Stack[n-1].Digest != digest; n-- {
+		s.Stack = s.Stack[:n-1]
+	}
+	for _, g := range alert {
+		s.Back[g] = true
+		s.Since[g] = at
+	}
+	s.setStable(digest, revision, at)
+	after := denying(s.effective())
+	s.open(at, slices.DeleteFunc(before, func(g string) bool { return slices.Contains(after, g) }), words)
+}
+
+func (s *State) adopt(r Record) {
+	s.Gone = false
+	s.LastTx = r.Tx
+	s.Drift = ""
+	if s.Trial != nil && s.Heads[s.Trial.Digest].Revision == r.Trial {
+		r.Trial = "" // it goes on
+	} else {
+		s.Trial = nil
+	}
+	for _, g := range r.Groups {
+		if !s.Back[g] {
+			s.Back[g] = true
+			s.Since[g] = r.At
+		}
+	}
+	maps.DeleteFunc(s.Back, func(g string, _ bool) bool { return !slices.Contains(r.Groups, g) })
+	if r.Revision != s.StableID || r.Digest != s.Stable {
+		if r.Digest == "" && r.Revision != "" && !s.isOff(r.Revision) {
+			s.Drift = r.Words
+		}
+		if i := slices.IndexFunc(s.Stack, func(c Confirmed) bool { return c.Digest == r.Digest }); i < 0 && r.Digest != "" {
+			h := s.Heads[r.Digest]
+			s.Stack = append(s.Stack, Confirmed{r.Digest, h.Step.Name, h.Plan, r.At})
+			s.setStable(r.Digest, r.Revision, r.At)
+		} else {
+			s.rolledBack(r.Digest, r.Revision, nil, r.At, r.Words)
+		}
+	}
+	if r.Trial != "" {
+		s.Drift = r.Words
+	}
+}
+
+func (s State) isOff(revision string) bool {
+	for _, h := range s.Heads {
+		if h.OffID == revision {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *State) setStable(digest, revision string, at time.Time) {
+	before := map[string]Target{}
+	for _, t := range s.targetsOf(s.Stable) {
+		before[t.Group] = t
+	}
+	s.Stable, s.StableID = digest, revision
+	now := map[string]bool{}
+	for _, t := range s.targetsOf(digest) {
+		now[t.Group] = true
+		if old, ok := before[t.Group]; !ok || !old.Equal(t) || s.Since[t.Group].IsZero() {
+			s.Since[t.Group] = at
+		}
+	}
+	maps.DeleteFunc(s.Since, func(g string, _ time.Time) bool { return !now[g] })
+}
+
+func (s State) targetsOf(digest string) []Target { return s.Heads[digest].Step.Targets }
+
+func (s State) effective() []Target {
+	_, _, t, _ := s.Current()
+	return t
+}
+
+func (s *State) open(at time.Time, groups []string, words string) {
+	if len(groups) > 0 {
+		s.Openings = append(s.Openings, Opening{Begin: at, Groups: groups, Words: words})
+	}
+}
+
+// close ends the openings of groups that are denied something again.
+func (s *State) close(at time.Time) {
+	closed := denying(s.effective())
+	for i := range s.Openings {
+		o := &s.Openings[i]
+		if o.End.IsZero() && !slices.ContainsFunc(o.Groups, func(g string) bool { return !slices.Contains(closed, g) }) {
+			o.End = at
+		}
+	}
+}
+
+func denying(targets []Target) []string {
+	var out []string
+	for _, t := range targets {
+		if t.Treatment.Denies() {
+			out = append(out, t.Group)
+		}
+	}
+	return out
+}
