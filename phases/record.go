@@ -1,6 +1,8 @@
 package phases
 
 import (
+	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -93,4 +95,24 @@ type Record struct {
 	Line     string        `json:"line,omitempty"`     // answered: fingerprint
 	Answer   string        `json:"answer,omitempty"`   // answered: needed, not-needed, never
 	Pauses   bool          `json:"pauses,omitempty"`   // rollback, adopted: the rollout is paused by it
+}
+
+var kinds = []Kind{Applied, Requested, Approved, Denied, Intent, Seen, Lapsed, Adopted, Emptied, Paused, Resumed, Drilled, Answered, Noted}
+
+// UnmarshalText refuses unknown text: a newer weir wrote it.
+func (k *Kind) UnmarshalText(b []byte) error {
+	if !slices.Contains(kinds, Kind(b)) {
+		return fmt.Errorf("cannot read a journal record of kind %q: a newer weir wrote it", b)
+	}
+	*k = Kind(b)
+	return nil
+}
+
+// UnmarshalText refuses unknown text.
+func (o *Op) UnmarshalText(b []byte) error {
+	if !slices.Contains([]Op{"", OpArm, OpConfirm, OpRollback, OpGroup, OpRestore}, Op(b)) {
+		return fmt.Errorf("cannot read a journal record with the operation %q: a newer weir wrote it", b)
+	}
+	*o = Op(b)
+	return nil
 }
