@@ -2,6 +2,7 @@ package plans
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"weir/phases/flow"
@@ -65,7 +66,7 @@ func (s Scope) Families() []flow.Family {
 			v6 = true
 		}
 	}
-	if !v4 && !v6 || len(s.InsideIfaces) > 0 {
+	if !v4 && !v6 || len(s.InsideIfaces) > 0 || slices.Equal(s.Hooks, []string{"output"}) {
 		return []flow.Family{flow.IPv4, flow.IPv6}
 	}
 	var out []flow.Family

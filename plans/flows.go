@@ -1,0 +1,193 @@
+package plans
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"weir/phases/flow"
+)
+
+// lifelines reads what no step may cut.
+func (d *decoder) lifelines(n *node) {
+	seen := map[string]*node{}
+	for _, v := range items(n, mapping) {
+		l := Lifeline{Name: d.named(v, seen), Services: d.serviceList(v.get("services")), Pos: d.pos(v)}
+		l.From, l.To = d.targetOr(v.get("from"), Target{Any: true}), d.targetOr(v.get("to"), Target{Any: true})
+		if v.get("services") == nil && l.From.Any && l.To.Any {
+			d.add(v, "a lifeline for everything", "name services, or who (from) reaches whom (to)")
+		}
+		l.Families = d.flowFamilies(v, l.From, l.To, l.Services)
+		d.p.Lifelines = append(d.p.Lifelines, l)
+	}
+}
+
+func (d *decoder) targetOr(n *node, otherwise Target) Target {
+	if n == nil {
+		return otherwise
+	}
+	return d.target(n)
+}
+
+// declared reads flows that are known but not seen.
+func (d *decoder) declared(n *node) {
+	seen := map[string]*node{}
+	for _, v := range items(n, mapping) {
+		e := Declared{Name: d.named(v, seen), Pos: d.pos(v), Owner: strOr(v.get("owner"), d.p.Owner), Reason: str(v.get("reason"))}
+		from, to := v.get("from"), v.get("to")
+		e.From, e.To = d.target(from), d.target(to)
+		e.Services = d.serviceList(v.get("services"))
+		e.Families = d.flowFamilies(v, e.From, e.To, e.Services)
+		if c := v.get("exercise"); str(c) != "" {
+			if _, f := parseCron(c.text, ""); f != nil {
+				d.fail(c, f)
+			}
+			e.Exercise = c.text
+		}
+		if day := d.date(v.get("expires")); !day.IsZero() {
+			e.Expires = endOf(day)
+		}
+		if w := v.get("window"); w != nil && w.kind == mapping {
+			win := d.window(w)
+			e.Window = &win
+		}
+		d.direction(from, to, e.From, e.To)
+		d.p.Declared = append(d.p.Declared, e)
+	}
+}
+
+// direction checks that a declared flow is one that weir judges: from inside
+// to outside, or with inbound: refuse the reverse.
+func (d *decoder) direction(from, to *node, f, t Target) {
+	s := d.p.Scope
+	inward := t.Inside || len(t.Groups) > 0
+	for _, p := range t.Prefixes {
+		inward = inward || within(p, s.Inside)
+	}
+	outer := f.Outside
+	for _, p := range f.Prefixes {
+		outer = outer || len(s.Inside) > 0 && len(s.InsideIfaces) == 0 && !overlapsAny(p, s.Inside)
+	}
+	switch {
+	case t.Self:
+		d.add(to, "what goes to this machine itself is not judged", "remove the entry, or write a lifeline")
+	case f.Self && !d.p.output():
+		d.add(from, "this machine's own traffic is not in the scope", "write hooks: [forward, output], or name who opens the connection")
+	case outer && inward && s.Inbound != "refuse":
+		d.add(from, fmt.Sprintf("with inbound: %s nothing from outside needs an entry", s.Inbound), "remove it, or write inbound: refuse")
+	case outer && !inward:
+		d.add(from, "from is outside: it is always who opens the connection", "write an address, a prefix or a group from inside; turn from and to around if need be")
+	case inward && !outer && !f.Self && !f.Any:
+		d.add(to, "both ends are inside: weir judges only what goes from inside to outside", "remove the entry, or name a destination outside")
+	}
+}
+
+// never reads what is not allowed even if seen.
+func (d *decoder) never(n *node) {
+	seen := map[string]*node{}
+	for _, v := range items(n, mapping) {
+		e := Never{Name: d.named(v, seen), Pos: d.pos(v), Reason: str(v.get("reason")), Deny: strOr(v.get("deny"), d.p.Enforce.Deny)}
+		e.From, e.To = d.targetOr(v.get("from"), Target{Any: true}), d.targetOr(v.get("to"), Target{Outside: true})
+		e.Services = d.serviceList(v.get("services"))
+		if e.To.Self {
+			d.add(v.get("to"), "what goes to this machine itself is not judged", "name a destination outside")
+		}
+		if e.From.Self && !d.p.output() {
+			d.add(v.get("from"), "this machine's own traffic is not in the scope", "write hooks: [forward, output], or name who opens the connection")
+		}
+		if v.get("services") == nil && e.From.Any && (e.To.Any || e.To.Outside) {
+			d.add(v, "never for everything", "name services, from or to")
+		}
+		if len(common(common(d.p.targetFamilies(e.From), d.p.targetFamilies(e.To)), serviceFamilies(e.Services))) == 0 && !e.From.Empty() && !e.To.Empty() {
+			d.add(v, "from, to and services have no address family in common", "write addresses and services of one family")
+		}
+		d.p.Never = append(d.p.Never, e)
+	}
+}
+
+// flowFamilies are the families in which a flow can exist. Those that the plan
+// states must be among them.
+func (d *decoder) flowFamilies(n *node, from, to Target, services []flow.Service) []flow.Family {
+	stated := families(n.get("families"))
+	if from.Empty() || to.Empty() {
+		return stated
+	}
+	f, t, s := d.p.targetFamilies(from), d.p.targetFamilies(to), serviceFamilies(services)
+	can := common(common(f, t), s)
+	at := n.get("families")
+	if len(can) == 0 {
+		d.add(n, fmt.Sprintf("no packet can match: from has %s, to has %s, services have %s", orNone(f), orNone(t), orNone(s)), "write from, to and services of one address family")
+		return nil
+	}
+	for _, x := range stated {
+		if !slices.Contains(can, x) {
+			d.add(at, fmt.Sprintf("this flow cannot be %s", x), fmt.Sprintf("write families: [%s]", join(can)))
+			return can
+		}
+	}
+	if len(stated) > 0 {
+		return stated
+	}
+	return can
+}
+
+func orNone(fs []flow.Family) string {
+	if len(fs) == 0 {
+		return "none"
+	}
+	return join(fs)
+}
+
+// contradictions finds declared flows that a never rule forbids, in whole or
+// in part: never wins, so the declared flow would not work.
+func (d *decoder) contradictions(root *node) {
+	entries := items(root.get("declared"), mapping)
+	for i, e := range d.p.Declared {
+		for _, n := range d.p.Never {
+			if i < len(entries) && d.p.collide(e, n) {
+				d.add(entries[i], fmt.Sprintf("%s is forbidden by never %s (line %d)", e.Name, n.Name, n.Pos.Line), "narrow one of them: never wins")
+			}
+		}
+	}
+}
+
+func (p *Plan) collide(e Declared, n Never) bool {
+	if len(n.Services) > 0 && !slices.ContainsFunc(e.Services, func(s flow.Service) bool {
+		return slices.ContainsFunc(n.Services, s.Overlaps)
+	}) {
+		return false
+	}
+	return p.meet(e.To, n.To) && p.meetClients(e.From, n.From)
+}
+
+// meet says whether two destinations have an address in common.
+func (p *Plan) meet(a, b Target) bool {
+	x, allX := p.Resolve(a)
+	y, allY := p.Resolve(b)
+	if allX && len(y)+btoi(allY) > 0 || allY && len(x)+btoi(allX) > 0 {
+		return true
+	}
+	return slices.ContainsFunc(x, func(q netip.Prefix) bool { return overlapsAny(q, y) })
+}
+
+func (p *Plan) meetClients(a, b Target) bool {
+	for _, x := range p.Clients(a) {
+		for _, y := range p.Clients(b) {
+			if x.Group != y.Group {
+				continue
+			}
+			if len(x.Endpoints) == 0 || len(y.Endpoints) == 0 ||
+				slices.ContainsFunc(x.Endpoints, func(q netip.Prefix) bool { return overlapsAny(q, y.Endpoints) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
