@@ -1,0 +1,179 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"weir/nft"
+)
+
+// Load makes the kernel hold a revision, with the skeleton that it needs, and
+// enters it in the marker map when all of it was read back. No packet is
+// decided differently by it, unless a chain of the skeleton changed. Load of
+// what is loaded already only verifies; what is left of a load that was cut
+// short is removed and loaded again.
+func (k *Kernel) Load(ctx context.Context, rev nft.Revision) error {
+	if !isRevision(rev.ID) {
+		return fmt.Errorf("cannot load %q: a revision's id is r and twelve hex digits", rev.ID)
+	}
+	if err := k.load(ctx, rev); err != nil {
+		return fmt.Errorf("cannot load revision %s: %w", rev.ID, err)
+	}
+	return nil
+}
+
+func (k *Kernel) load(ctx context.Context, rev nft.Revision) error {
+	if err := names(rev); err != nil {
+		return err
+	}
+	s, err := k.state(ctx)
+	if err != nil {
+		return err
+	}
+	if s.dormant {
+		return ErrDormant
+	}
+	if err := k.skeleton(ctx, rev.Skeleton, s); err != nil {
+		return err
+	}
+	if s, err = k.state(ctx); err != nil {
+		return err
+	}
+	if err := verifySkeleton(rev.Skeleton, s); err != nil {
+		return err
+	}
+	if s.marks[rev.ID] != 0 && k.verify(ctx, rev, s) == nil {
+		return nil
+	}
+	if err := k.clear(ctx, rev, s); err != nil {
+		return err
+	}
+	if s, err = k.state(ctx); err != nil {
+		return err
+	}
+	if err := k.content(ctx, rev, s); err != nil {
+		return err
+	}
+	if s, err = k.state(ctx); err != nil {
+		return err
+	}
+	if err := k.verify(ctx, rev, s); err != nil {
+		return err
+	}
+	b := newBatch(false)
+	for _, set := range rev.Ruleset.Sets {
+		b.mark(s.marks, setMark(set.Name), 1)
+	}
+	b.mark(s.marks, rev.ID, 1)
+	if !b.empty() {
+		if err := k.c.transact(ctx, b.finish(true)); err != nil && !errors.Is(err, errLost) {
+			return err
+		}
+	}
+	return k.loaded(ctx, rev.ID)
+}
+
+// names refuses a revision that would write where it must not.
+func names(rev nft.Revision) error {
+	for _, r := range []nft.Ruleset{rev.Skeleton, rev.Ruleset} {
+		if r.Family != "inet" || r.Table != nft.TableName {
+			return fmt.Errorf("it is for table %s %s, not for inet weir", r.Family, r.Table)
+		}
+	}
+	for _, c := range rev.Ruleset.Chains {
+		if !strings.HasPrefix(c.Name, rev.ID+"_") || c.Hook != "" {
+			return fmt.Errorf("its chain %s is a base chain or is not named after it", c.Name)
+		}
+	}
+	for _, set := range rev.Ruleset.Sets {
+		if strings.HasPrefix(set.Name, "w_") {
+			return fmt.Errorf("its set %s has a name of the skeleton", set.Name)
+		}
+	}
+	return nil
+}
+
+// content loads the sets that the marker does not list, then the chains.
+// Chains come first without rules: maps lead to them.
+func (k *Kernel) content(ctx context.Context, rev nft.Revision, s state) error {
+	l := k.loader(ctx)
+	for _, c := range rev.Ruleset.Counters {
+		if _, ok := s.counters[c]; !ok {
+			l.b.addCounter(ours, c)
+		}
+	}
+	for _, c := range rev.Ruleset.Chains {
+		if err := l.chain(c); err != nil {
+			return err
+		}
+	}
+	for _, v := range rev.Ruleset.Sets {
+		if _, there := s.sets[v.Name]; there {
+			continue
+		}
+		w, err := newSet(v)
+		if err != nil {
+			return err
+		}
+		if err := l.set(&w); err != nil {
+			return err
+		}
+	}
+	for _, c := range rev.Ruleset.Chains {
+		if err := l.rules(c); err != nil {
+			return err
+		}
+	}
+	return l.flush()
+}
+
+// clear removes what is left of an earlier, incomplete load of the revision:
+// its chains, its maps of verdicts (they lead to its chains), and its sets that
+// the marker does not list. A set that another revision uses stays.
+func (k *Kernel) clear(ctx context.Context, rev nft.Revision, s state) error {
+	if err := k.idle(ctx, rev.ID); err != nil {
+		return err
+	}
+	if err := k.unload(ctx, rev.ID, s); err != nil {
+		return err
+	}
+	for _, v := range rev.Ruleset.Sets {
+		if _, there := s.sets[v.Name]; !there {
+			if s.marks[setMark(v.Name)] != 0 {
+				if err := k.dropSet(ctx, v.Name, s, false); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		if s.marks[setMark(v.Name)] != 0 && v.Data != nft.VerdictType {
+			continue
+		}
+		if err := k.dropSet(ctx, v.Name, s, true); err != nil && !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+	}
+	return k.dropChains(ctx, rev.ID, s)
+}
+
+// idle refuses to take away what packets pass through.
+func (k *Kernel) idle(ctx context.Context, id string) error {
+	l, err := k.Look(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range []map[string]map[flowFamily]string{l.Trial, l.Stable} {
+		for h, fam := range m {
+			for f, v := range fam {
+				if v == id {
+					return fmt.Errorf("it is in force for %s in hook %s, but not complete any more; roll back to another revision first", f, h)
+				}
+			}
+		}
+	}
+	return nil
+}
