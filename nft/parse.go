@@ -130,14 +130,12 @@ func (p *parser) setTypes(s *Set, isMap bool) error {
 }
 
 func (p *parser) setType() (Type, error) {
-	switch t := Type(p.tok.text); t {
-	case IPv4Addr, IPv6Addr, EtherAddr, InetProto, InetService, NFProto, IfName, Mark, ICMPType, ICMPv6Type:
-		if p.tok.kind == tokWord {
-			p.scan()
-			return t, nil
-		}
+	t := Type(p.tok.text)
+	if p.tok.kind != tokWord || !t.isKey() {
+		return "", p.want("a type of keys")
 	}
-	return "", p.want("a type of keys")
+	p.scan()
+	return t, nil
 }
 
 func (p *parser) setLine(s *Set) error {

@@ -69,6 +69,15 @@ func (f Field) Type() Type {
 	return ""
 }
 
+// isKey says whether a named set may have keys of the type.
+func (t Type) isKey() bool {
+	switch t {
+	case IPv4Addr, IPv6Addr, EtherAddr, InetProto, InetService, NFProto, IfName, Mark, ICMPType, ICMPv6Type:
+		return true
+	}
+	return false
+}
+
 // hostOrder says whether values of the type are numbers in host byte order.
 func (t Type) hostOrder() bool {
 	switch t {
