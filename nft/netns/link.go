@@ -5,17 +5,26 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// Link joins two namespaces by a pair of virtual Ethernet interfaces and sets
-// both up. The first MAC address is that of aIf, the second that of bIf; the
+// index numbers the first end of each pair. Where both ends had the same
+// number (each namespace counts from 1), the kernel would take the pair for
+// one device and delay its start by up to a second (net/core/link_watch.c).
+var index atomic.Int32
+
+const firstIndex = 1000
+
+// Link joins two namespaces by a pair of virtual Ethernet interfaces, sets
+// both up and waits until they carry packets. The first MAC address is that of aIf, the second that of bIf; the
 // kernel chooses what is missing or nil.
 func Link(a *NS, aIf string, b *NS, bIf string, macs ...net.HardwareAddr) error {
 	pair := &netlink.Veth{
-		LinkAttrs:     netlink.LinkAttrs{Name: aIf, MTU: 1500, TxQLen: 1000},
+		LinkAttrs:     netlink.LinkAttrs{Name: aIf, MTU: 1500, TxQLen: 1000, Index: firstIndex + int(index.Add(1))},
 		PeerName:      bIf,
 		PeerNamespace: netlink.NsFd(b.FD()),
 	}
@@ -29,10 +38,32 @@ func Link(a *NS, aIf string, b *NS, bIf string, macs ...net.HardwareAddr) error 
 	if err == nil {
 		err = errors.Join(a.Up(aIf), b.Up(bIf))
 	}
+	if err == nil {
+		err = errors.Join(a.carries(aIf), b.carries(bIf))
+	}
 	if err != nil {
 		return fmt.Errorf("cannot link %s %s with %s %s: %w", a.name, aIf, b.name, bIf, err)
 	}
 	return nil
+}
+
+// carries waits until an interface that is up has its queue: before that the
+// kernel drops what is sent, without an error.
+func (n *NS) carries(iface string) error {
+	const patience, pause = 3 * time.Second, 100 * time.Microsecond
+	for end := time.Now().Add(patience); ; time.Sleep(pause) {
+		var state netlink.LinkOperState
+		err := n.onLink("read", iface, func(l netlink.Link) error {
+			state = l.Attrs().OperState
+			return nil
+		})
+		if err != nil || state == netlink.OperUp {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%s in %s is %s after %v", iface, n.name, state, patience)
+		}
+	}
 }
 
 // Bridge makes a switch in the namespace and puts interfaces on it, all set up.
