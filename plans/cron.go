@@ -41,7 +41,11 @@ func parseCron(expr, daysOfMonth string) (in instants, f *fault) {
 	}
 	sched, err := cron.ParseStandard(expr)
 	if err != nil {
-		return in, &fault{fmt.Sprintf("%q is not a cron expression: %s", clip(expr), clip(firstLine(err.Error()))), cronHint}
+		why := ""
+		if e := firstLine(err.Error()); !strings.Contains(e, "strconv") {
+			why = ": " + clip(e)
+		}
+		return in, &fault{fmt.Sprintf("%q is not a cron expression%s", clip(expr), why), cronHint}
 	}
 	spec, ok := sched.(*cron.SpecSchedule)
 	if !ok {

@@ -82,7 +82,7 @@ func (d *decoder) enforce(n *node) {
 	e.Alert.Minimum = d.duration(a.get("minimum"), 14*day, 0, veryLong)
 	e.Alert.Maximum = d.duration(a.get("maximum"), 0, oneSecond, veryLong)
 	e.Alert.Quiet = d.duration(a.get("quiet"), 3*day, 0, veryLong)
-	if most := e.Alert.Maximum; most > 0 {
+	if most := e.Alert.Maximum; most > 0 && !d.hurt(a) {
 		if e.Alert.Minimum > most {
 			d.add(orNode(a.get("minimum"), a.get("maximum")), fmt.Sprintf("the alert step is overdue before its minimum of %s is over", FormatDuration(e.Alert.Minimum)), "write a maximum above the minimum")
 		}

@@ -141,11 +141,11 @@ func orNone(fs []flow.Family) string {
 // contradictions finds declared flows that a never rule forbids, in whole or
 // in part: never wins, so the declared flow would not work.
 func (d *decoder) contradictions(root *node) {
-	entries := items(root.get("declared"), mapping)
+	entries, nevers := items(root.get("declared"), mapping), items(root.get("never"), mapping)
 	for i, e := range d.p.Declared {
-		for _, n := range d.p.Never {
-			if i < len(entries) && d.p.collide(e, n) {
-				d.add(entries[i], fmt.Sprintf("%s is forbidden by never %s (line %d)", e.Name, n.Name, n.Pos.Line), "narrow one of them: never wins")
+		for j, n := range d.p.Never {
+			if i < len(entries) && j < len(nevers) && !d.hurt(entries[i]) && !d.hurt(nevers[j]) && d.p.collide(e, n) {
+				d.addAt(e.Pos.Line, e.Pos.Col, fmt.Sprintf("%s is forbidden by never %s (line %d)", e.Name, n.Name, n.Pos.Line), "narrow one of them: never wins")
 			}
 		}
 	}

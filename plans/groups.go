@@ -137,7 +137,7 @@ func (d *decoder) who(gn *groupNode) {
 		d.add(n.key("uids"), "uids are only known of this machine's own traffic", "add self: true, or remove uids")
 	case !g.Self && !others:
 		d.add(gn.key, fmt.Sprintf("the group %s has no members", g.Name), "add members, macs or interfaces (or self: true for this machine)")
-	case !g.Self && !forward && len(d.p.Scope.Hooks) > 0:
+	case !g.Self && !forward && output:
 		d.add(gn.key, fmt.Sprintf("the group %s is never seen: the only hook is output", g.Name), "write hooks: [forward, output], or self: true for this machine")
 	}
 }
@@ -216,7 +216,10 @@ func (d *decoder) checkFamilies(gn *groupNode) {
 			d.add(at, fmt.Sprintf("the scope has no %s", f), fmt.Sprintf("remove %s here, or add an %s prefix to scope.inside", f, f))
 		}
 	}
-	if len(g.Members) == 0 || len(g.MACs) > 0 || len(g.Ifaces) > 0 {
+	if s := d.p.Scope; len(s.Hooks) == 0 || slices.Contains(s.Hooks, "forward") && len(s.Inside)+len(s.InsideIfaces) == 0 {
+		return // the scope is not known
+	}
+	if d.hurt(gn.val.get("members")) || d.hurt(gn.key) || len(g.Members) == 0 || len(g.MACs) > 0 || len(g.Ifaces) > 0 {
 		return
 	}
 	have := familiesOf(g.Members)
@@ -282,7 +285,7 @@ func (d *decoder) overlaps(names []string) {
 			}
 			uids[v.num] = name
 		}
-		if gn.group.Self && len(gn.group.UIDs) == 0 {
+		if gn.group.Self && len(gn.group.UIDs) == 0 && !d.hurt(gn.key) {
 			if wholeSelf != "" {
 				d.add(gn.key, fmt.Sprintf("both %s and %s are the whole of this machine", wholeSelf, name), "give one of them uids, or join them")
 			}

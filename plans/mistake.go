@@ -124,6 +124,18 @@ func (r *reader) add(n *node, text, hint string) {
 	r.addAt(n.line, n.col, text, hint)
 }
 
+// hurt says whether something in n is wrong, so that what follows from it is
+// not told as well.
+func (r *reader) hurt(n *node) bool {
+	if n == nil {
+		return false
+	}
+	if r.atNode[n] {
+		return true
+	}
+	return slices.ContainsFunc(n.keys, r.hurt) || slices.ContainsFunc(n.vals, r.hurt)
+}
+
 // err returns the mistakes in the file's order, or nil.
 func (r *reader) err() error {
 	if len(r.found) == 0 {

@@ -8,7 +8,7 @@ type node struct {
 	kind      form
 	line, col int
 	text      string  // text: the value; number: as written
-	unquoted  bool    // a number with a point, kept as text
+	plain     bool    // text without quotes
 	num       int64   // number
 	truth     bool    // boolean
 	keys      []*node // mapping: the keys, as text nodes

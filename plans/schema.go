@@ -49,7 +49,9 @@ func (r *reader) checkSchema(root *node) (patterns []schemaFault) {
 	for _, f := range faults {
 		n := root.at(f.path)
 		switch f.kind.(type) {
-		case *kind.Pattern, *kind.MinLength, *kind.MaxLength, *kind.PropertyNames:
+		case *kind.PropertyNames:
+			continue // the decoder reads every name
+		case *kind.Pattern, *kind.MinLength, *kind.MaxLength:
 			patterns = append(patterns, f)
 			continue
 		}
@@ -125,7 +127,7 @@ func (r *reader) fault(n *node, f schemaFault) {
 	case *kind.Const:
 		r.add(n, fmt.Sprintf("%s must be %v", field, k.Want), fmt.Sprintf("write %s: %v", field, k.Want))
 	case *kind.MinItems:
-		r.add(n, fmt.Sprintf("%s has too few entries", field), fmt.Sprintf("write at least %d, or leave %s out", k.Want, field))
+		r.add(n, fmt.Sprintf("%s has too few entries", field), fmt.Sprintf("write at least %d", k.Want))
 	case *kind.MinProperties:
 		r.add(n, fmt.Sprintf("%s is empty", orPlan(field)), "write at least one entry")
 	case *kind.UniqueItems:
@@ -146,13 +148,6 @@ func (r *reader) fault(n *node, f schemaFault) {
 func (r *reader) shape(root *node, faults []schemaFault) {
 	for _, f := range faults {
 		n, field := root.at(f.path), fieldName(f.path)
-		if p, ok := f.kind.(*kind.PropertyNames); ok {
-			key := n.key(p.Property)
-			if !r.atNode[key] {
-				r.add(key, fmt.Sprintf("%q is not a name", clip(p.Property)), nameHint(p.Property))
-			}
-			continue
-		}
 		if r.atNode[n] {
 			continue
 		}
@@ -194,6 +189,8 @@ func (r *reader) wrongType(n *node, field string, want []string, hint ...string)
 		h = fmt.Sprintf("write %s%%", n.text)
 	case only == "string" && (n.kind == number || n.kind == boolean):
 		h = fmt.Sprintf("quote it: %q", n.show())
+	case only == "integer" && n.kind == text && n.plain && plainInteger.MatchString(n.text):
+		h = "write a smaller number"
 	case only == "integer" && n.kind == text && plainInteger.MatchString(n.text):
 		h = "write it without quotes"
 	case only == "integer":

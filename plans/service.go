@@ -58,6 +58,10 @@ func parseService(s string) (flow.Service, *fault) {
 		f.hint = fmt.Sprintf("write %s", t)
 		return v, f
 	}
+	if p, ok := wellKnown[proto]; ok && isProto(port) {
+		f.hint = fmt.Sprintf("write %s", p)
+		return v, f
+	}
 	if p, ok := wellKnown[port]; ok {
 		f.hint = fmt.Sprintf("write the number, as %s", p)
 		return v, f
@@ -67,7 +71,7 @@ func parseService(s string) (flow.Service, *fault) {
 		return v, f
 	}
 	if i := strings.LastIndex(err.Error(), ": "); i >= 0 && port != "" {
-		f.hint = clip(err.Error()[i+2:])
+		f.hint = strings.Replace(clip(err.Error()[i+2:]), "want ", "write ", 1)
 	}
 	return v, f
 }

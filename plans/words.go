@@ -58,6 +58,9 @@ func nearest(got string, known []string) string {
 		return ""
 	}
 	best, dist := "", 1+len(got)/3
+	if len(got) < 3 {
+		return ""
+	}
 	for _, k := range slices.Sorted(slices.Values(known)) {
 		if d := distance(strings.ToLower(got), strings.ToLower(k)); d < dist || d == dist && best == "" {
 			best, dist = k, d
@@ -149,7 +152,7 @@ var notName = regexp.MustCompile(`[^a-z0-9]+`)
 
 // nameHint proposes a name.
 func nameHint(got string) string {
-	s := strings.Trim(notName.ReplaceAllString(strings.ToLower(got), "-"), "-0123456789")
+	s := strings.Trim(notName.ReplaceAllString(strings.ToLower(got), "-"), "-")
 	if len(s) > 31 {
 		s = strings.Trim(s[:31], "-")
 	}

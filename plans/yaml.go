@@ -13,10 +13,13 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// Limits of a plan file. A file beyond them is refused, not cut: the YAML
-// library takes quadratic time on some inputs and recurses with their depth.
+// MaxSize is how many bytes a plan file may have.
+const MaxSize = 1 << 20
+
+// Further limits of a plan file. A file beyond them is refused, not cut: the
+// YAML library takes quadratic time on some inputs and recurses with their
+// depth.
 const (
-	maxBytes = 1 << 20
 	maxDepth = 24
 	maxKeys  = 50_000
 	maxLine  = 64 << 10
@@ -65,7 +68,7 @@ var indicators = regexp.MustCompile(`^(?:[-?:!&*]\S*\s+)+`)
 
 // bounded refuses what the library is too slow or too deep for.
 func (r *reader) bounded(data []byte) bool {
-	if len(data) > maxBytes {
+	if len(data) > MaxSize {
 		r.addAt(0, 0, fmt.Sprintf("the file has %d bytes, more than 1 MiB", len(data)), "name networks by prefix, not address by address")
 		return false
 	}
@@ -176,6 +179,8 @@ func (r *reader) convert(n ast.Node, line, col int) *node {
 	case nil, *ast.NullNode:
 	case *ast.StringNode:
 		out.kind, out.text = text, x.Value
+		t := x.GetToken()
+		out.plain = t != nil && t.Type != token.DoubleQuoteType && t.Type != token.SingleQuoteType
 	case *ast.LiteralNode:
 		out.kind = text
 		if x.Value != nil {
@@ -187,7 +192,7 @@ func (r *reader) convert(n ast.Node, line, col int) *node {
 		r.integer(out, x)
 	case *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
 		out.kind, out.text = text, tokenText(n)
-		out.unquoted = true
+		out.plain = true
 	case *ast.SequenceNode:
 		out.kind = list
 		for _, v := range x.Values {
@@ -199,10 +204,12 @@ func (r *reader) convert(n ast.Node, line, col int) *node {
 		r.entries(out, []*ast.MappingValueNode{x})
 	case *ast.AnchorNode:
 		r.add(out, "an anchor (&)", "write the value out each time it is used; a value that begins with & needs quotes")
+		return r.convert(x.Value, line, col)
 	case *ast.AliasNode:
 		r.add(out, "an alias (*)", `write the value out; a value that begins with * needs quotes, as in cron: "* * * * *"`)
 	case *ast.TagNode:
 		r.add(out, "a tag (!)", "remove it; a value that begins with ! needs quotes")
+		return r.convert(x.Value, line, col)
 	default:
 		r.add(out, "YAML that a plan may not use", "write plain keys, lists and values")
 	}
