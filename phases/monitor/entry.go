@@ -132,6 +132,11 @@ type connKey struct {
 	zone    uint16
 }
 
+func compareConns(a, b connKey) int {
+	return cmp.Or(flow.Compare(a.Flow, b.Flow), cmp.Compare(a.id, b.id), cmp.Compare(a.srcPort, b.srcPort),
+		cmp.Compare(a.zone, b.zone))
+}
+
 // conn is what is known of one connection that may go on. Bytes and packets are
 // the kernel's totals.
 type conn struct {

@@ -65,6 +65,17 @@ func (e *Evidence) Empty() bool {
 		len(e.observed)+len(e.gaps)+len(e.sent)+len(e.excluded) == 0 && e.seen == [2]uint64{}
 }
 
+// Prune forgets connections that were last seen before a moment: give it a few
+// dump intervals, since one that goes on is in every dump. A record of a
+// forgotten connection counts as a new one. What they moved stays.
+func (e *Evidence) Prune(before time.Time) {
+	for k, c := range e.conns {
+		if c.last.Before(before) {
+			delete(e.conns, k)
+		}
+	}
+}
+
 // Add takes one record in. Records whose client or server is unknown say
 // nothing about a flow and are refused with false; the caller counts them.
 func (e *Evidence) Add(r flow.Record) bool {
@@ -72,6 +83,7 @@ func (e *Evidence) Add(r flow.Record) bool {
 		return false
 	}
 	r.Client, r.Server = r.Client.Unmap().WithZone(""), r.Server.Unmap().WithZone("")
+	r.First, r.Last = r.First.UTC().Round(0), r.Last.UTC().Round(0)
 	if r.First.IsZero() {
 		r.First = r.Last
 	}
