@@ -114,3 +114,7 @@ func (k *Kernel) SendRaw(ctx context.Context, raw []byte) error {
 	}
 	return k.c.transact(ctx, b)
 }
+
+// EncodeRollback is the function of that name, for callers that hold a Kernel.
+// It sends nothing.
+func (k *Kernel) EncodeRollback(r nft.Rollback) ([]byte, error) { return EncodeRollback(r) }

@@ -20,7 +20,7 @@ var keyTypes = map[nft.Type]keyType{
 	nft.NFProto:     {2, 1, true},
 	nft.IPv4Addr:    {7, 4, false},
 	nft.IPv6Addr:    {8, 16, false},
-	nft.EtherAddr:   {9, 6, true},
+	nft.EtherAddr:   {9, 6, false},
 	nft.InetProto:   {12, 1, false},
 	nft.InetService: {13, 2, false},
 	nft.ICMPType:    {14, 1, false},
