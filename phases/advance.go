@@ -106,8 +106,11 @@ func (m *Machine) Confirm(ctx context.Context, now time.Time, by Actor) error {
 		}
 		return fail(ErrNoTrial)
 	}
-	if t.Brownout {
+	switch {
+	case t.Brownout:
 		return fail(ErrBrownout)
+	case m.state.Pause != nil:
+		return fail(fmt.Errorf("%w (%s: %s)", ErrPaused, m.state.Pause.By.Name, m.state.Pause.Words))
 	}
 	h := m.state.Heads[t.Digest]
 	tx, err := m.newTx()

@@ -50,7 +50,7 @@ func (m *Machine) planOf(hash string) (plans.Plan, error) {
 	}
 	for i := len(records) - 1; i >= 0; i-- {
 		if records[i].Kind == Applied && records[i].Plan == hash {
-			return m.Parse(records[i].PlanText)
+			return m.parse(records[i].PlanText)
 		}
 	}
 	return plans.Plan{}, fmt.Errorf("cannot find the plan %s in the journal", hash)

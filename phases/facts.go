@@ -1,48 +1,69 @@
 package phases
 
-import "time"
+import (
+	"time"
 
-// Span is a time from Begin up to End.
-type Span struct{ Begin, End time.Time }
-
-// Line is a would-be-denied flow as the gates see it: one question, however
-// often and from however many endpoints it comes.
-type Line struct {
-	Fingerprint string
-	Group       string
-	First, Last time.Time
-	Answered    bool
-	Words       string
-}
+	"weir/phases/enforce"
+	"weir/phases/monitor"
+)
 
 // Facts is what the gates look at. The daemon fills it; what it does not know
 // stays at its zero value, and the gates answer "cannot tell".
 type Facts struct {
-	Observed   []Span             // when capture really ran, gaps cut out, oldest first
-	Lines      []Line             // would-be-denied flows since alert began
-	Census     time.Time          // last census of the live connections
-	Questions  map[string]int     // group → rare and one-way flows that wait for a review; nil: not known
-	Unanswered map[string]float64 // group → share of its flows that saw no reply, 0 to 1
-	Witnessed  *float64           // share of the outside interfaces' bytes that flows explain
-	Lost       *uint64            // records lost in the time that the gates look at
-	Heartbeat  time.Time          // when a synthetic would-be-denied packet was last seen in the log
-	Missing    []string           // lifelines that the machine needs now and the frozen step lacks
+	Observed   []monitor.Span       // when capture ran (Evidence.Spans)
+	Gaps       []monitor.Gap        // when it missed something although it ran (Evidence.Gaps)
+	Lines      []enforce.Line       // would-be-denied flows of log and census, joined, since alert began
+	Moved      map[string]time.Time // group → when its would-be-denied counter last moved, zero never; nil: not known
+	Census     time.Time            // last census of the live connections
+	Held       *enforce.Held        // what waits for a person; nil: not known
+	Unanswered []monitor.Unanswered // nil: not known
+	Witnessed  *float64             // share of the outside interfaces' bytes that flows explain
+	Heartbeat  time.Time            // when a synthetic would-be-denied packet was last seen in the log
+	Missing    []string             // lifelines that the machine needs now and the frozen step lacks
 }
 
-// observed returns how much of a span was really observed.
-func (f Facts) observed(begin, end time.Time) time.Duration {
+// observed returns how much of a span was really observed: capture ran and
+// missed nothing.
+func (f Facts) observed(from, to time.Time) time.Duration {
 	var d time.Duration
 	for _, s := range f.Observed {
-		b, e := s.Begin, s.End
-		if b.Before(begin) {
-			b = begin
-		}
-		if e.After(end) {
-			e = end
-		}
-		if e.After(b) {
-			d += e.Sub(b)
+		d += overlap(s, from, to)
+		for _, g := range f.Gaps {
+			b, e := later(s.From, from), earlier(s.To, to)
+			d -= overlap(g.Span, b, e)
 		}
 	}
-	return d
+	return max(0, d)
+}
+
+// complete says whether a span was observed but for one part in a hundred.
+func (f Facts) complete(from, to time.Time) bool {
+	if !to.After(from) { // an instant
+		for _, s := range f.Observed {
+			if !from.Before(s.From) && !from.After(s.To) {
+				return true
+			}
+		}
+		return false
+	}
+	return f.observed(from, to) >= to.Sub(from)/100*99
+}
+
+func overlap(s monitor.Span, from, to time.Time) time.Duration {
+	b, e := later(s.From, from), earlier(s.To, to)
+	return max(0, e.Sub(b))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }

@@ -15,7 +15,9 @@ import (
 
 	"weir/nft"
 	"weir/phases/compile"
+	"weir/phases/enforce"
 	"weir/phases/flow"
+	"weir/phases/monitor"
 	"weir/phases/policy"
 	"weir/plans"
 )
@@ -213,9 +215,8 @@ var ids counting
 func (w *world) open(t testing.TB) *Machine {
 	t.Helper()
 	m, err := Open(Parts{Kernel: w, Journal: w, Files: w, Rand: &ids,
-		Parse:   func(b []byte) (plans.Plan, error) { return testPlans[string(b)], nil },
+		Parse:   func(b []byte) (*plans.Plan, error) { p := testPlans[string(b)]; return &p, nil },
 		Compile: testCompile,
-		Text:    func(r nft.Rollback, to string) ([]byte, error) { return []byte("# " + to), nil },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -290,12 +291,20 @@ func services(s ...string) []flow.Service {
 	return out
 }
 
-func material() Material {
+// facts are those of a world in which everything was seen and is quiet.
+func facts(w *world) Facts {
+	return Facts{
+		Observed: []monitor.Span{{From: w.now.AddDate(-1, 0, 0), To: w.now}}, Moved: map[string]time.Time{}, Census: w.now,
+		Held: &enforce.Held{}, Unanswered: []monitor.Unanswered{}, Heartbeat: w.now,
+	}
+}
+
+func material(w *world) Material {
 	var p policy.Policy
 	for _, g := range []string{"cameras", "desks", "servers"} {
 		p.Rules = append(p.Rules, policy.Rule{Group: g, Services: services("tcp/443", "udp/53"), Reason: policy.Observed})
 	}
-	return Material{Policy: p}
+	return Material{Policy: p, UpTo: w.now, Facts: facts(w)}
 }
 
 var (

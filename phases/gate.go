@@ -1,6 +1,9 @@
 package phases
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"weir/plans"
@@ -16,6 +19,29 @@ const (
 	CannotTell Verdict = "cannot tell"
 )
 
+// The gates.
+const (
+	GateObserved   = "observed"   // monitor.minimum of observed time
+	GateCalendar   = "calendar"   // monitor.covers
+	GateWitnessed  = "witnessed"  // monitor.witnessed
+	GateUnanswered = "unanswered" // replies may take another way
+	GateLoss       = "loss"       // nothing was missed lately
+	GateAlert      = "alert"      // enforce.alert.minimum
+	GateQuiet      = "quiet"      // enforce.alert.quiet
+	GateCensus     = "census"     // live connections were judged
+	GateQuestions  = "questions"  // rare and one-way flows were answered
+	GateHeartbeat  = "heartbeat"  // a synthetic would-be-denied packet shows up
+	GateSoak       = "soak"       // enforce.soak after the wave before
+	GateDrill      = "drill"      // the unblock procedure was exercised
+	GateBrownouts  = "brownouts"  // those that the plan asks for have run
+	GateWindow     = "window"     // enforce.windows
+	GateFreeze     = "freeze"     // enforce.freezes
+)
+
+// ofTheMoment lists the gates that are judged when a step is armed. The others
+// judge evidence and are judged when it is frozen, too.
+var ofTheMoment = []string{GateHeartbeat, GateDrill, GateBrownouts, GateWindow, GateFreeze, GateSoak}
+
 // GateResult is a gate's answer with its words.
 type GateResult struct {
 	Gate     string    `json:"gate"`
@@ -25,15 +51,73 @@ type GateResult struct {
 	Moment   bool      `json:"moment,omitempty"`  // judged when the step is armed, not when it is frozen
 }
 
-func gatesOf(plan plans.Plan, s Step) []string { return nil }
+// gatesOf names the gates of a step, in the order in which they are asked.
+func gatesOf(plan plans.Plan, s Step) []string {
+	var out []string
+	switch {
+	case s.Name == StepAlert && !s.Denies():
+		out = []string{GateObserved, GateCalendar, GateLoss, GateUnanswered}
+		if plan.Monitor.Witnessed > 0 {
+			out = append(out, GateWitnessed)
+		}
+	case strings.HasPrefix(s.Name, blockPrefix):
+		if plan.Environment != "new" {
+			out = []string{GateAlert, GateQuiet, GateCensus, GateQuestions, GateLoss, GateUnanswered}
+		}
+		out = append(out, GateHeartbeat, GateSoak, GateDrill)
+		if len(s.Brownouts) > 0 {
+			out = append(out, GateBrownouts)
+		}
+		out = append(out, GateWindow, GateFreeze)
+	case strings.HasPrefix(s.Name, swapPrefix):
+		out = []string{GateSoak, GateWindow, GateFreeze}
+	case s.Name == StepWatch:
+		out = []string{GateSoak}
+	}
+	return out
+}
+
+// asking is what a gate is asked with.
+type asking struct {
+	plan plans.Plan
+	step Step
+	Facts
+	State
+	now time.Time
+}
+
+var gates = map[string]func(asking) GateResult{
+	GateObserved: gateObserved, GateCalendar: gateCalendar, GateWitnessed: gateWitnessed, GateUnanswered: gateUnanswered,
+	GateLoss: gateLoss, GateAlert: gateAlert, GateQuiet: gateQuiet, GateCensus: gateCensus, GateQuestions: gateQuestions,
+	GateHeartbeat: gateHeartbeat, GateSoak: gateSoak, GateDrill: gateDrill, GateBrownouts: gateBrownouts,
+	GateWindow: gateWindow, GateFreeze: gateFreeze,
+}
 
 // Gates asks every gate of a step.
 func Gates(plan plans.Plan, step Step, f Facts, s State, now time.Time) []GateResult {
-	return nil
+	var out []GateResult
+	for _, name := range step.Gates {
+		r := GateResult{Verdict: CannotTell, Words: "this weir does not know the gate"}
+		if ask, ok := gates[name]; ok {
+			r = ask(asking{plan, step, f, s, now})
+		}
+		r.Gate, r.Moment = name, slices.Contains(ofTheMoment, name)
+		out = append(out, r)
+	}
+	return out
 }
 
-// GateBrownouts is passed by the brownouts that the plan asks for.
-const GateBrownouts = "brownouts"
+func pass(format string, args ...any) GateResult {
+	return GateResult{Verdict: Pass, Words: fmt.Sprintf(format, args...)}
+}
+
+func refuse(earliest time.Time, format string, args ...any) GateResult {
+	return GateResult{Verdict: Fail, Words: fmt.Sprintf(format, args...), Earliest: earliest}
+}
+
+func cannotTell(format string, args ...any) GateResult {
+	return GateResult{Verdict: CannotTell, Words: fmt.Sprintf(format, args...)}
+}
 
 // refusing lists the words of the gates that do not pass; those of the moment
 // only when moment is set.

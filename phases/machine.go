@@ -18,10 +18,9 @@ type Parts struct {
 	Kernel  Kernel
 	Journal Journal
 	Files   Files
-	Parse   func(text []byte) (plans.Plan, error)           // plans.Parse, for the plan text in the journal
-	Compile func(compile.Input) (nft.Revision, error)       // compile.Compile
-	Text    func(r nft.Rollback, to string) ([]byte, error) // the backout's nft file
-	Rand    io.Reader                                       // of transaction ids; crypto/rand.Reader
+	Parse   func(text []byte) (*plans.Plan, error)    // plans.Parse, for the plan text in the journal
+	Compile func(compile.Input) (nft.Revision, error) // compile.Compile
+	Rand    io.Reader                                 // of transaction ids; crypto/rand.Reader
 }
 
 // Machine owns a rollout. It is not safe for concurrent use: one goroutine
@@ -49,11 +48,16 @@ func (m *Machine) reload() error {
 	if m.state.Plan == "" {
 		return nil
 	}
-	m.plan, err = m.Parse(m.state.PlanText)
+	m.plan, err = m.parse(m.state.PlanText)
+	return err
+}
+
+func (m *Machine) parse(text []byte) (plans.Plan, error) {
+	p, err := m.Parse(text)
 	if err != nil {
-		return fmt.Errorf("cannot read the registered plan: %w", err)
+		return plans.Plan{}, fmt.Errorf("cannot read the registered plan: %w", err)
 	}
-	return nil
+	return *p, nil
 }
 
 // State returns the machine's state. The caller does not change it.
@@ -123,6 +127,27 @@ func (m *Machine) act(ctx context.Context, now time.Time, intent Record, do func
 		err = ErrUnknown
 	}
 	return errors.Join(err, failed)
+}
+
+// actAnyway is act for the ways back: where the journal cannot take the
+// intent, it acts all the same and says so. The transaction is then one that
+// the journal does not know, and Recover adopts it.
+func (m *Machine) actAnyway(ctx context.Context, now time.Time, intent Record, do func(tx string) error) error {
+	err := m.act(ctx, now, intent, do)
+	if m.state.Tx[intent.Tx] {
+		return err
+	}
+	if failed := do(intent.Tx); failed != nil {
+		return errors.Join(failed, err)
+	}
+	look, lerr := m.Kernel.Look(context.WithoutCancel(ctx))
+	switch {
+	case lerr != nil:
+		return errors.Join(ErrUnknown, lerr, err)
+	case look.Tx != intent.Tx:
+		return errors.Join(ErrNotDone, err)
+	}
+	return fmt.Errorf("%s, seen in the kernel; but: %w", intent.Words, err)
 }
 
 // newTx makes a transaction id: 12 hex digits.

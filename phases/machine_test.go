@@ -1,6 +1,9 @@
 package phases
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestWalkThroughAllSteps(t *testing.T) {
 	w := newWorld()
@@ -9,9 +12,13 @@ func TestWalkThroughAllSteps(t *testing.T) {
 	if err := m.Apply(ctx, w.now, anna, plan, []byte("walk")); err != nil {
 		t.Fatal(err)
 	}
+	if err := m.Drilled(ctx, w.now, anna, time.Second); err != nil {
+		t.Fatal(err)
+	}
 	for _, want := range []string{"monitor", "enforce/alert", "enforce/block:cameras", "enforce/block:pilot", "enforce/block:desks",
 		"enforce/block:core", "refactor/swap:desks", "watch"} {
-		h, _, err := m.Request(ctx, w.now, anna, "", material())
+		w.now = w.now.Add(time.Hour)
+		h, _, err := m.Request(ctx, w.now, anna, "", material(w))
 		if err != nil || h.Step.Name != want {
 			t.Fatalf("request: %s, %v; want %s", h.Step.Name, err, want)
 		}
@@ -20,7 +27,7 @@ func TestWalkThroughAllSteps(t *testing.T) {
 				t.Fatal(want, err)
 			}
 		}
-		if _, err := m.Advance(ctx, w.now, anna, h.Digest(), 0, Facts{}); err != nil {
+		if _, err := m.Advance(ctx, w.now, anna, h.Digest(), 0, facts(w)); err != nil {
 			t.Fatal(want, err)
 		}
 		m = w.open(t) // the daemon may start again at any time
@@ -31,7 +38,7 @@ func TestWalkThroughAllSteps(t *testing.T) {
 			t.Fatalf("%s: the kernel holds %s", want, w.words(m))
 		}
 	}
-	if _, _, err := m.Request(ctx, w.now, anna, "", material()); err == nil {
+	if _, _, err := m.Request(ctx, w.now, anna, "", material(w)); err == nil {
 		t.Fatal("a step after the last one")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -21,6 +22,7 @@ type Material struct {
 	Evidence     string             // its hash
 	Lifelines    []compile.Lifeline // the machine's own
 	Self         []netip.Prefix     // this machine's addresses
+	Never        []plans.Never      // from answers (enforce.Nevers)
 	Links        []netip.Prefix     // prefixes of the inside links
 	InboundAllow []compile.InboundRule
 	Facts        Facts
@@ -58,7 +60,7 @@ func input(plan plans.Plan, step Step, over *Frozen, m Material) compile.Input {
 			From: resolve(plan, l.From, m.Self), To: resolve(plan, l.To, m.Self)})
 	}
 	in.Lifelines = append(in.Lifelines, m.Lifelines...)
-	for _, n := range plan.Never {
+	for _, n := range slices.Concat(plan.Never, m.Never) {
 		c := compile.Never{Name: n.Name, To: resolve(plan, n.To, m.Self), Services: n.Services, Deny: compile.Treatment(n.Deny)}
 		if n.From.Any || n.From.Inside || n.From.Outside {
 			in.Never = append(in.Never, c)
@@ -76,29 +78,35 @@ func input(plan plans.Plan, step Step, over *Frozen, m Material) compile.Input {
 	return in
 }
 
-// rulesFor chooses each group's rules. A group that denies already and is not
-// narrowed by the step keeps the rules that were confirmed: what a later look
-// at the evidence would add or take away is a step of its own.
+// rulesFor chooses each group's rules. A group that denies already, and that
+// the step does not narrow, keeps the rules that were confirmed: what later
+// evidence would add or take away is a step of its own. That step is the
+// confirmed one requested again, or the one with which a changed plan comes
+// into force: there such a group gets the fresh rules beside the old ones, so
+// that nothing that passes now is denied.
 func rulesFor(plan plans.Plan, step Step, over *Frozen, fresh policy.Policy) policy.Policy {
-	keep := func(group string) bool {
-		if over == nil || over.Plan != plan.Hash || over.Step.Name == step.Name || slices.Contains(step.Narrows, group) {
+	denies := func(group string) bool {
+		if over == nil || slices.Contains(step.Narrows, group) {
 			return false
 		}
-		t, ok := over.Step.Target(group)
-		return ok && t.Treatment.Denies()
+		was, ok := over.Step.Target(group)
+		is, _ := step.Target(group)
+		return ok && was.Treatment.Denies() && is.Treatment.Denies()
 	}
+	widen := over != nil && (over.Plan != plan.Hash || over.Step.Name == step.Name)
 	var out policy.Policy
-	for _, r := range fresh.Rules {
-		if !keep(r.Group) {
-			out.Rules = append(out.Rules, r)
-		}
-	}
 	if over != nil {
 		for _, r := range over.Input.Policy.Rules {
-			if keep(r.Group) {
+			if denies(r.Group) {
 				out.Rules = append(out.Rules, r)
 			}
 		}
+	}
+	for _, r := range fresh.Rules {
+		if denies(r.Group) && (!widen || slices.ContainsFunc(out.Rules, func(o policy.Rule) bool { return reflect.DeepEqual(o, r) })) {
+			continue
+		}
+		out.Rules = append(out.Rules, r)
 	}
 	for _, r := range plan.Refactor {
 		if slices.Contains(step.Swapped, r.Name) {

@@ -67,7 +67,11 @@ func Reconcile(s State, look nft.Look, now time.Time) []Record {
 	switch {
 	case own && look.Kind != nft.TxHold && stable == s.StableID && sameBack && trial == want && s.Drift == "":
 	case own && look.Kind != nft.TxHold && stable == s.StableID && sameBack && trial == "" && s.Trial != nil:
-		add(Record{Kind: Lapsed, Digest: s.Trial.Digest, Revision: stable, Words: "not confirmed in time: the kernel fell back by itself"})
+		words := "not confirmed in time: the kernel fell back by itself"
+		if s.Trial.Brownout {
+			words = "the brownout has ended, as it was meant to"
+		}
+		add(Record{Kind: Lapsed, Digest: s.Trial.Digest, Revision: stable, Words: words})
 	case s.Tx[look.Tx] && stable == s.StableID && sameBack && trial == want:
 		// seen and recorded before
 	default:
@@ -95,8 +99,10 @@ func Reconcile(s State, look nft.Look, now time.Time) []Record {
 func (s State) with(r Record) State {
 	c := s
 	c.Heads, c.Void, c.Back = maps.Clone(s.Heads), maps.Clone(s.Void), maps.Clone(s.Back)
+	c.Listed = maps.Clone(s.Listed)
 	c.Since, c.Tx = maps.Clone(s.Since), maps.Clone(s.Tx)
 	c.Stack, c.Openings, c.Brown = slices.Clone(s.Stack), slices.Clone(s.Openings), slices.Clone(s.Brown)
+	c.Answers = slices.Clone(s.Answers)
 	c.Confirms = slices.Clone(s.Confirms)
 	c.apply(r)
 	return c

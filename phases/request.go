@@ -63,6 +63,14 @@ func (m *Machine) next(name string) (Step, error) {
 	case m.state.Gone:
 		return Step{}, fmt.Errorf("%w: the table is gone; put the confirmed step back first: weir restore", ErrDrift)
 	}
+	if current, hash, targets, swapped := m.state.Current(); name == current && hash == m.plan.Hash && m.state.Stable != "" {
+		// The confirmed step again: what was answered or declared since comes in.
+		again, _ := find(Expand(m.plan), name)
+		again.Targets, again.Swapped, again.Narrows, again.Brownouts = targets, swapped, nil, nil
+		again.Observes = !again.Denies()
+		again.Gates = nil
+		return again, nil
+	}
 	next, err := Next(m.plan, m.state)
 	if err != nil {
 		return Step{}, err
@@ -106,6 +114,10 @@ func (m *Machine) freeze(now time.Time, by Actor, step Step, mat Material) (Froz
 		OffID: f.OffRev.ID, OffEntry: f.OffRev.Entry, Over: m.state.StableID, OverStep: m.state.Stable,
 		UpTo: mat.UpTo, By: by, At: now, Hashes: map[string]string{"evidence": mat.Evidence},
 	}
+	var overHooks []string
+	if over != nil {
+		overHooks = over.Hooks
+	}
 	seen := map[string]bool{}
 	for i := len(m.state.Stack) - 1; i >= 0; i-- {
 		c := m.state.Stack[i]
@@ -122,30 +134,32 @@ func (m *Machine) freeze(now time.Time, by Actor, step Step, mat Material) (Froz
 			return Frozen{}, err
 		}
 		f.Backouts = append(f.Backouts, Backout{To: c.Step, Digest: c.Digest, Nft: nft.Rollback{
-			ID: to.Revision, Entry: to.Entry, Hooks: union(f.Hooks, to.Hooks), Tx: tx, Kind: nft.TxRollback, Alert: Narrower(f.Input, to.Input)}})
+			ID: to.Revision, Entry: to.Entry, Hooks: union(f.Hooks, to.Hooks, overHooks), Tx: tx, Kind: nft.TxRollback, Alert: Narrower(f.Input, to.Input)}})
 	}
 	tx, err := m.newTx()
 	if err != nil {
 		return Frozen{}, err
 	}
 	f.Backouts = append(f.Backouts, Backout{To: StepOff, Nft: nft.Rollback{
-		ID: f.OffID, Entry: f.OffEntry, Hooks: f.Hooks, Tx: tx, Kind: nft.TxRollback}})
+		ID: f.OffID, Entry: f.OffEntry, Hooks: union(f.Hooks, overHooks), Tx: tx, Kind: nft.TxRollback}})
 	return f, nil
 }
 
 // writeBackouts writes the two plain files of each way back.
 func (m *Machine) writeBackouts(h Head) error {
+	written := map[string]bool{}
 	for i, b := range h.Backouts {
+		if written[b.To] {
+			continue // a newer one of the same name
+		}
+		written[b.To] = true
 		message, err := m.Kernel.EncodeRollback(b.Nft)
 		if err != nil {
 			return fmt.Errorf("cannot encode the way back to %s: %w", b.To, err)
 		}
 		hold := b.Nft
 		hold.Kind = nft.TxHold
-		text, err := m.Text(hold, b.To)
-		if err != nil {
-			return fmt.Errorf("cannot write the way back to %s as nft text: %w", b.To, err)
-		}
+		text := []byte(hold.Text())
 		if err := m.Files.PutBackout(h.Revision, b.To, message, text); err != nil {
 			return err
 		}
@@ -168,8 +182,8 @@ func hooksOf(entry map[string]string) []string {
 	return out
 }
 
-func union(a, b []string) []string {
-	out := slices.Concat(a, b)
+func union(lists ...[]string) []string {
+	out := slices.Concat(lists...)
 	slices.Sort(out)
 	return slices.Compact(out)
 }

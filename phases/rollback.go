@@ -4,14 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"weir/nft"
 )
 
+// ToPhase, as the target of a rollback, is the newest confirmed step of an
+// earlier phase.
+const ToPhase = "phase"
+
 // Rollback goes back. to is "" (end a trial, else one confirmed step back), a
-// step's name, a phase's name (the newest confirmed step of it), or "off". It
-// needs no gate and no approval, works in every state, denies nothing that
+// step's name, a phase's name (its newest confirmed step), ToPhase, or "off".
+// It needs no gate and no approval, works in every state, denies nothing that
 // passes now (such groups come back in alert), and pauses the rollout. It goes
 // on when the journal cannot be written: the kernel is what counts.
 func (m *Machine) Rollback(ctx context.Context, now time.Time, by Actor, to string) error {
@@ -19,89 +25,79 @@ func (m *Machine) Rollback(ctx context.Context, now time.Time, by Actor, to stri
 	_, looked := m.Recover(ctx, now) // not fatal
 	b, err := m.way(to)
 	if err != nil {
-		return fail(err)
+		return fail(errors.Join(err, looked))
 	}
+	err = m.goBack(ctx, now, by, b, "rolled back to "+b.To)
+	if !errors.Is(err, nft.ErrNotLoaded) {
+		if err != nil {
+			return fail(err)
+		}
+		return nil
+	}
+	// The target is not in the kernel, after a reboot perhaps: bring it in, and
+	// if that fails, open. Both are better than to stay.
+	if f, ferr := m.frozen(b.Digest); ferr == nil && m.Kernel.Load(ctx, f.Rules) == nil {
+		again := m.goBack(ctx, now, by, b, "rolled back to "+b.To)
+		if again == nil {
+			return nil
+		}
+		err = errors.Join(err, again)
+	}
+	open := Backout{To: StepOff, Nft: nft.Rollback{Hooks: b.Nft.Hooks}}
+	if again := m.goBack(ctx, now, by, open, "rolled back to off: "+b.To+" cannot be loaded"); again != nil {
+		return fail(errors.Join(err, again))
+	}
+	return nil
+}
+
+// goBack takes one way back, with a new transaction id.
+func (m *Machine) goBack(ctx context.Context, now time.Time, by Actor, b Backout, words string) error {
 	tx, err := m.newTx()
 	if err != nil {
-		return fail(err)
+		return err
 	}
 	b.Nft.Tx, b.Nft.Kind = tx, nft.TxRollback
 	intent := Record{At: now, Kind: Intent, Op: OpRollback, Actor: by, Digest: b.Digest, Tx: tx, To: b.To,
-		Revision: b.Nft.ID, Groups: b.Nft.Alert, Pauses: true, Words: "rolled back to " + b.To}
-	do := func(string) error { return m.Kernel.Rollback(ctx, b.Nft) }
-	err = m.act(ctx, now, intent, do)
-	if err == nil {
-		return nil
-	}
-	if m.state.Intent == nil || m.state.Intent.Tx != tx {
-		if m.state.StableID == b.Nft.ID && m.state.Trial == nil && !m.state.Tx[tx] {
-			// The journal could not take the intent: act without it.
-			if kerr := do(tx); kerr != nil {
-				return fail(errors.Join(kerr, err))
-			}
-			return fmt.Errorf("rolled back to %s, but: %w", b.To, err)
-		}
-	}
-	if errors.Is(err, nft.ErrNotLoaded) {
-		// The target is not in the kernel: opening is the next rung.
-		b2, err2 := m.empty(b)
-		if err2 == nil {
-			tx2, err3 := m.newTx()
-			if err3 != nil {
-				return fail(errors.Join(err, err3))
-			}
-			b2.Nft.Tx = tx2
-			intent.Tx, intent.Digest, intent.To, intent.Revision, intent.Groups = tx2, "", StepOff, "", nil
-			intent.Words = "rolled back to off: " + b.To + " is not in the kernel"
-			if err4 := m.act(ctx, now, intent, func(string) error { return m.Kernel.Rollback(ctx, b2.Nft) }); err4 != nil {
-				return fail(errors.Join(err, err4))
-			}
-			return nil
-		}
-	}
-	return fail(errors.Join(err, looked))
-}
-
-// empty is the way back that needs nothing loaded.
-func (m *Machine) empty(b Backout) (Backout, error) {
-	return Backout{To: StepOff, Nft: nft.Rollback{Hooks: b.Nft.Hooks, Kind: nft.TxRollback}}, nil
+		Revision: b.Nft.ID, Groups: b.Nft.Alert, Pauses: true, Words: words}
+	return m.actAnyway(ctx, now, intent, func(string) error { return m.Kernel.Rollback(ctx, b.Nft) })
 }
 
 // way finds the recorded way back from what passes now.
 func (m *Machine) way(to string) (Backout, error) {
 	s := m.state
+	if s.Gone {
+		return Backout{}, fmt.Errorf("%w: the kernel is empty and everything passes", ErrNothing)
+	}
 	from, ok := s.Heads[s.Stable]
 	if s.Trial != nil {
 		from, ok = s.Heads[s.Trial.Digest], true
-		if to == "" && s.Stable != "" {
-			return backoutTo(from, func(b Backout) bool { return b.Digest == s.Stable })
-		}
 	}
 	if !ok {
-		if s.Request != nil && to == StepOff {
+		if s.Drift == "" {
 			return Backout{}, ErrNothing
 		}
-		return Backout{}, ErrNothing
+		// Nothing is known of what is in force: open.
+		return Backout{To: StepOff, Nft: nft.Rollback{Hooks: slices.Sorted(maps.Keys(m.look.Stable))}}, nil
 	}
-	switch {
-	case to == "" || to == StepOff && s.Trial == nil && s.Stable == "":
-		n := len(s.Stack)
-		if s.Trial != nil || n < 2 {
-			return backoutTo(from, func(b Backout) bool { return b.To == StepOff })
-		}
-		want := s.Stack[n-2].Digest
-		return backoutTo(from, func(b Backout) bool { return b.Digest == want })
+	match := func(b Backout) bool { return b.To == to || PhaseOf(b.To) == to }
+	switch to {
+	case "":
+		// Ending a trial goes to the step that it was armed upon, which is the
+		// newest that was confirmed; so does one step back from a confirmed one.
+		match = func(Backout) bool { return true }
+	case ToPhase:
+		match = func(b Backout) bool { return phaseOrder(b.To) < phaseOrder(from.Step.Name) }
 	}
-	return backoutTo(from, func(b Backout) bool { return b.To == to || PhaseOf(b.To) == to })
-}
-
-func backoutTo(from Head, match func(Backout) bool) (Backout, error) {
 	for _, b := range from.Backouts {
 		if match(b) {
 			return b, nil
 		}
 	}
-	return Backout{}, fmt.Errorf("%w: no such step was confirmed before %s", ErrNoSuchStep, from.Step.Name)
+	return Backout{}, fmt.Errorf("%w: no step %s was confirmed before %s", ErrNoSuchStep, to, from.Step.Name)
+}
+
+func phaseOrder(step string) int {
+	return slices.Index([]string{"off", "monitor", "enforce", "refactor", "watch"}, PhaseOf(step))
 }
 
 // RollbackGroup puts one group back to alert and touches nobody else.
@@ -117,7 +113,7 @@ func (m *Machine) RollbackGroup(ctx context.Context, now time.Time, by Actor, gr
 	}
 	intent := Record{At: now, Kind: Intent, Op: OpGroup, Actor: by, Tx: tx, Groups: []string{group}, Pauses: true,
 		Words: "put group " + group + " back to alert"}
-	if err := m.act(ctx, now, intent, func(tx string) error { return m.Kernel.Back(ctx, group, true, tx) }); err != nil {
+	if err := m.actAnyway(ctx, now, intent, func(tx string) error { return m.Kernel.Back(ctx, group, true, tx) }); err != nil {
 		return fail(err)
 	}
 	return nil
@@ -159,14 +155,15 @@ func (m *Machine) Restore(ctx context.Context, now time.Time, by Actor) error {
 	if err != nil {
 		return fail(err)
 	}
-	intent := Record{At: now, Kind: Intent, Op: OpRestore, Actor: by, Digest: m.state.Stable, Revision: f.Revision, Tx: tx, Words: "restored " + f.Step.Name}
+	intent := Record{At: now, Kind: Intent, Op: OpRestore, Actor: by, Digest: m.state.Stable, Revision: f.Revision, Tx: tx, Words: "restored " + f.Step.Name,
+		Groups: m.state.WasBack}
 	err = m.act(ctx, now, intent, func(tx string) error {
 		for _, r := range []nft.Revision{f.OffRev, f.Rules} {
 			if err := m.Kernel.Load(ctx, r); err != nil {
 				return fmt.Errorf("cannot load revision %s: %w", r.ID, err)
 			}
 		}
-		return m.Kernel.Rollback(ctx, nft.Rollback{ID: f.Revision, Entry: f.Entry, Hooks: f.Hooks, Tx: tx, Kind: nft.TxRollback})
+		return m.Kernel.Rollback(ctx, nft.Rollback{ID: f.Revision, Entry: f.Entry, Hooks: f.Hooks, Tx: tx, Kind: nft.TxRollback, Alert: m.state.WasBack})
 	})
 	if err != nil {
 		return fail(err)

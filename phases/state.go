@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"weir/phases/compile"
+	"weir/phases/enforce"
 )
 
 // State is the fold over the journal's records.
@@ -26,7 +27,9 @@ type State struct {
 	Confirms  []Confirmed          // every confirm ever, oldest first
 	Back      map[string]bool      // groups put back to alert
 	Since     map[string]time.Time // group → since when its present treatment is in force
+	Listed    map[string]time.Time // group → since when what no rule allows has been listed without a break
 	Pause     *Pause
+	Answers   enforce.Answers
 	Drill     time.Time // last exercised, zero never
 	DrillFor  time.Duration
 	Brown     []Brown // brownouts that ran
@@ -34,6 +37,7 @@ type State struct {
 	Tx        map[string]bool
 	LastTx    string
 	Boot      string
+	WasBack   []string // groups that were back in alert when the table went
 	Gone      bool   // the table is gone from the kernel
 	Drift     string // words; "" none
 	Openings  []Opening
@@ -69,6 +73,7 @@ type Trial struct {
 	At       time.Time
 	Lease    time.Duration
 	Brownout bool
+	By       Actor
 }
 
 // Confirmed is a confirm in the past.
@@ -81,9 +86,9 @@ type Confirmed struct {
 
 // Pause says that and why the rollout waits for a person.
 type Pause struct {
-	By    Actor
-	At    time.Time
-	Words string
+	By    Actor     `json:"by"`
+	At    time.Time `json:"at"`
+	Words string    `json:"words"`
 }
 
 // Brown is a brownout that ran.
@@ -97,10 +102,10 @@ type Brown struct {
 // Opening is a time in which groups were more open than was last approved.
 // What was seen then is evidence of the opening, never of normal traffic.
 type Opening struct {
-	Begin  time.Time
-	End    time.Time // zero: it goes on
-	Groups []string
-	Words  string
+	Begin  time.Time `json:"begin"`
+	End    time.Time `json:"end,omitzero"` // zero: it goes on
+	Groups []string  `json:"groups"`
+	Words  string    `json:"words"`
 }
 
 // Fold computes the state from all records, oldest first.
@@ -115,6 +120,7 @@ func Fold(records []Record) State {
 
 func (s *State) init() {
 	s.Heads, s.Void, s.Back = map[string]Head{}, map[string]Void{}, map[string]bool{}
+	s.Listed = map[string]time.Time{}
 	s.Since, s.Tx = map[string]time.Time{}, map[string]bool{}
 }
 
@@ -188,14 +194,19 @@ func (s *State) apply(r Record) {
 	case Adopted:
 		s.adopt(r)
 	case Emptied:
-		s.Trial, s.Gone = nil, true
+		s.Trial, s.Gone = nil, s.Stable != ""
 		s.StableID = ""
+		s.WasBack = slices.Sorted(maps.Keys(s.Back))
 		s.Back = map[string]bool{}
 		s.open(r.At, denying(s.targetsOf(s.Stable)), r.Words)
 	case Paused:
 		s.Pause = &Pause{r.Actor, r.At, r.Words}
 	case Resumed:
 		s.Pause = nil
+	case Answered:
+		if r.Answer != nil {
+			s.Answers = append(s.Answers, *r.Answer)
+		}
 	case Drilled:
 		s.Drill, s.DrillFor = r.At, r.Took
 	}
@@ -210,7 +221,7 @@ func (s *State) done(i, seen Record) {
 	switch i.Op {
 	case OpArm:
 		s.LastLapse = false
-		s.Trial = &Trial{Digest: i.Digest, Tx: i.Tx, At: i.At, Lease: i.Lease, Brownout: i.Brownout}
+		s.Trial = &Trial{Digest: i.Digest, Tx: i.Tx, At: i.At, Lease: i.Lease, Brownout: i.Brownout, By: i.Actor}
 		if i.Brownout {
 			h := s.Heads[i.Digest]
 			s.Brown = append(s.Brown, Brown{h.Step.Name, h.Plan, i.At, i.Lease})
@@ -223,6 +234,14 @@ func (s *State) done(i, seen Record) {
 		s.Confirms = append(s.Confirms, c)
 		for _, g := range i.Groups {
 			delete(s.Back, g)
+		}
+		if h.Plan != s.Heads[s.Stable].Plan {
+			// A group that was sent through alert by a changed plan begins anew.
+			for _, t := range s.targetsOf(s.Stable) {
+				if now, ok := h.Step.Target(t.Group); ok && t.Treatment.Denies() && !now.Treatment.Denies() {
+					delete(s.Listed, t.Group)
+				}
+			}
 		}
 		s.setStable(i.Digest, h.Revision, seen.At)
 		s.close(seen.At)
@@ -319,6 +338,14 @@ func (s *State) setStable(digest, revision string, at time.Time) {
 		}
 	}
 	maps.DeleteFunc(s.Since, func(g string, _ time.Time) bool { return !now[g] })
+	for _, t := range s.targetsOf(digest) {
+		if t.Treatment == compile.Open {
+			delete(s.Listed, t.Group)
+		} else if s.Listed[t.Group].IsZero() {
+			s.Listed[t.Group] = at
+		}
+	}
+	maps.DeleteFunc(s.Listed, func(g string, _ time.Time) bool { return !now[g] })
 }
 
 func (s State) targetsOf(digest string) []Target { return s.Heads[digest].Step.Targets }

@@ -1,0 +1,156 @@
+package phases
+
+import (
+	"errors"
+	"slices"
+	"time"
+)
+
+// Status is everything that a status page says. It is a value: nothing in it
+// is read later.
+type Status struct {
+	Plan      string     `json:"plan"` // hash, "" none
+	PlanName  string     `json:"planName,omitempty"`
+	Step      string     `json:"step"` // confirmed and in force; "off" without one
+	StepPlan  string     `json:"stepPlan,omitempty"`
+	Since     time.Time  `json:"since,omitzero"` // of its confirm
+	Revision  string     `json:"revision,omitempty"`
+	Targets   []Target   `json:"targets,omitempty"` // a group that was put back is in alert
+	Back      []string   `json:"back,omitempty"`
+	Trial     *TrialNow  `json:"trial,omitempty"`
+	Lapsed    bool       `json:"lapsed,omitempty"`  // the newest trial ended by itself
+	Request   *Waiting   `json:"request,omitempty"` // what waits for approval or arming
+	Next      string     `json:"next,omitempty"`    // the step after this one
+	Gates     []GateNow  `json:"gates,omitempty"`   // of Next or, where one waits, of the request
+	Expected  []Expected `json:"expected,omitempty"`
+	Paused    *Pause     `json:"paused,omitempty"`
+	Gone      bool       `json:"gone,omitempty"`    // the kernel is empty though something was confirmed
+	Unknown   bool       `json:"unknown,omitempty"` // an intent has no outcome yet
+	Drift     string     `json:"drift,omitempty"`
+	Openings  []Opening  `json:"openings,omitempty"` // that go on
+	Overdue   []Overdue  `json:"overdue,omitempty"`
+	Drill     time.Time  `json:"drill,omitzero"`
+	DrillTook string     `json:"drillTook,omitempty"`
+	BootID    string     `json:"bootId,omitempty"`
+}
+
+// GateNow is a gate's answer.
+type GateNow = GateResult
+
+// TrialNow is the running trial.
+type TrialNow struct {
+	Step     string        `json:"step"`
+	Digest   string        `json:"digest"`
+	Revision string        `json:"revision"`
+	Left     time.Duration `json:"left"` // nanoseconds, as the kernel said
+	Brownout bool          `json:"brownout,omitempty"`
+	Observes bool          `json:"observes,omitempty"` // it may confirm itself
+	By       string        `json:"by,omitempty"`
+}
+
+// Waiting is a frozen step that waits.
+type Waiting struct {
+	Step    string    `json:"step"`
+	Digest  string    `json:"digest"`
+	By      string    `json:"by"`
+	At      time.Time `json:"at"`
+	UpTo    time.Time `json:"upTo,omitzero"`
+	Have    []string  `json:"have,omitempty"` // who approved, and it has not expired
+	Quorum  int       `json:"quorum"`
+	Expires time.Time `json:"expires,omitzero"` // when the first of them does
+	Refused string    `json:"refused,omitempty"`
+}
+
+// Status tells what is. It reads neither kernel nor journal: call Recover
+// first.
+func (m *Machine) Status(now time.Time, f Facts) Status {
+	s := m.state
+	out := Status{
+		Plan: s.Plan, PlanName: m.plan.Name, Back: m.back(), Lapsed: s.LastLapse, Paused: s.Pause, Gone: s.Gone, Unknown: s.Intent != nil,
+		Drift: s.Drift, Revision: s.StableID, Drill: s.Drill, BootID: s.Boot,
+	}
+	out.Step, out.StepPlan, out.Targets, _ = s.Current()
+	if n := len(s.Stack); n > 0 {
+		out.Since = s.Stack[n-1].At
+	}
+	if s.DrillFor > 0 {
+		out.DrillTook = s.DrillFor.Round(time.Millisecond).String()
+	}
+	for _, o := range s.Openings {
+		if o.End.IsZero() {
+			out.Openings = append(out.Openings, o)
+		}
+	}
+	if t := s.Trial; t != nil {
+		h := s.Heads[t.Digest]
+		out.Trial = &TrialNow{Step: h.Step.Name, Digest: t.Digest, Revision: h.Revision, Left: m.look.Left, Brownout: t.Brownout, Observes: h.Step.Observes, By: t.By.Name}
+	}
+	if m.state.Plan == "" {
+		return out
+	}
+	out.Overdue = OverdueGroups(m.plan, s, now)
+	out.Expected = Expect(m.plan, f, s, now)
+	if next, err := Next(m.plan, s); err == nil {
+		out.Next = next.Name
+		out.Gates = Gates(m.plan, next, f, s, now)
+	}
+	if r := s.Request; r != nil {
+		h := s.Heads[r.Digest]
+		w := &Waiting{Step: h.Step.Name, Digest: r.Digest, By: r.By.Name, At: r.At, UpTo: h.UpTo, Quorum: h.Step.Approval.Quorum}
+		for _, a := range m.valid(now) {
+			w.Have = append(w.Have, a.By.Name)
+			if !a.Expires.IsZero() && (w.Expires.IsZero() || a.Expires.Before(w.Expires)) {
+				w.Expires = a.Expires
+			}
+		}
+		if _, err := m.waiting(r.Digest); err != nil {
+			w.Refused = err.Error()
+		} else if _, err := m.approved(h, now); err != nil && !errors.Is(err, ErrNotApproved) {
+			w.Refused = err.Error()
+		}
+		out.Request = w
+		out.Gates = Gates(m.plan, h.Step, f, s, now)
+	}
+	return out
+}
+
+// Backouts lists the recorded ways back from what passes now, newest confirmed
+// step first and off last; nil when everything is open.
+func (m *Machine) Backouts() []Backout {
+	h := m.state.Heads[m.state.Stable]
+	if m.state.Trial != nil {
+		h = m.state.Heads[m.state.Trial.Digest]
+	}
+	return slices.Clone(h.Backouts)
+}
+
+// Frozen reads a frozen step, verified against its digest.
+func (m *Machine) Frozen(digest string) (Frozen, error) { return m.frozen(digest) }
+
+// Keep lists the revisions that must stay loaded: those in force and those that
+// a recorded way back from them names.
+func (m *Machine) Keep() []string {
+	keep := map[string]bool{}
+	add := func(h Head) {
+		keep[h.Revision], keep[h.OffID] = true, true
+		for _, b := range h.Backouts {
+			keep[b.Nft.ID] = true
+		}
+	}
+	if h, ok := m.state.Heads[m.state.Stable]; ok {
+		add(h)
+	}
+	if t := m.state.Trial; t != nil {
+		add(m.state.Heads[t.Digest])
+	}
+	if m.state.StableID != "" {
+		keep[m.state.StableID] = true
+	}
+	delete(keep, "")
+	var out []string
+	for id := range keep {
+		out = append(out, id)
+	}
+	slices.Sort(out)
+	return out
+}
