@@ -18,15 +18,15 @@ import (
 // JournalVersion is the version of the journal's file.
 const JournalVersion = "1"
 
-// Errors of opening a journal.
+// Errors of opening a database.
 var (
 	// ErrLocked is returned when another process holds the file.
-	ErrLocked = errors.New("another process has the journal open")
-	// ErrDamaged is returned for a file that is empty, truncated or not a
-	// journal. bbolt would open an empty file as a new one.
-	ErrDamaged = errors.New("the journal is damaged")
-	// ErrVersion is returned for a journal that a newer weir wrote.
-	ErrVersion = errors.New("the journal has another version")
+	ErrLocked = errors.New("another process has the file open")
+	// ErrDamaged is returned for a file that is empty, truncated or of
+	// something else. bbolt would open an empty file as a new one.
+	ErrDamaged = errors.New("the file is damaged")
+	// ErrVersion is returned for a file that a newer weir wrote.
+	ErrVersion = errors.New("the file has another version")
 )
 
 var (

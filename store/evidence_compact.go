@@ -1,0 +1,84 @@
+package store
+
+import (
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"weir/phases/monitor"
+)
+
+// Compact joins the blocks before a moment into one for each month, and forgets
+// the connections that ended in them. Once a night is enough, with the
+// beginning of the day: what it reads is a month at most. It returns how many
+// blocks it joined. Each month is one transaction: a crash leaves it as it was
+// or joined.
+func (s *EvidenceStore) Compact(before time.Time, zone *time.Location) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	months, err := s.months(before)
+	if err != nil {
+		return 0, fmt.Errorf("cannot compact the evidence: %w", err)
+	}
+	joined := 0
+	for _, keys := range months {
+		if len(keys) < 2 {
+			continue
+		}
+		if err := s.join(keys, before, zone); err != nil {
+			return joined, fmt.Errorf("cannot compact the evidence: %w", err)
+		}
+		joined += len(keys)
+	}
+	return joined, nil
+}
+
+// months returns the keys of the blocks before a moment, month by month (UTC).
+func (s *EvidenceStore) months(before time.Time) ([][][]byte, error) {
+	var out [][][]byte
+	last := ""
+	err := s.view(func(tx *bolt.Tx) error {
+		return tx.Bucket(blockBucket).ForEach(func(k, _ []byte) error {
+			at, err := blockTime(k)
+			if err != nil || !at.Before(before) {
+				return err
+			}
+			if m := at.Format("2006-01"); m != last {
+				last = m
+				out = append(out, nil)
+			}
+			out[len(out)-1] = append(out[len(out)-1], append([]byte(nil), k...))
+			return nil
+		})
+	})
+	return out, err
+}
+
+// join replaces blocks by their sum, under the key of the last: what was loaded
+// up to an earlier moment no longer holds the joined block.
+func (s *EvidenceStore) join(keys [][]byte, before time.Time, zone *time.Location) error {
+	return s.update(func(tx *bolt.Tx) error {
+		b := tx.Bucket(blockBucket)
+		sum := monitor.Sum(zone)
+		for _, k := range keys {
+			e, err := unpack(b.Get(k), zone)
+			if err != nil {
+				at, _ := blockTime(k)
+				return fmt.Errorf("block of %s: %w", at.Format(time.RFC3339), err)
+			}
+			sum.Merge(e)
+		}
+		sum.Prune(before.Add(-24 * time.Hour)) // what goes on is in a later block
+		data, err := pack(sum)
+		if err != nil {
+			return err
+		}
+		for _, k := range keys[:len(keys)-1] {
+			if err := b.Delete(k); err != nil {
+				return err
+			}
+		}
+		return b.Put(keys[len(keys)-1], data)
+	})
+}
