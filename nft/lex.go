@@ -149,22 +149,20 @@ func (l *lexer) expect(words ...string) error {
 	return nil
 }
 
-// lines reads over line ends.
+// lines reads over line ends and semicolons.
 func (l *lexer) lines() {
-	if l.tok.kind == tokLine {
+	for l.tok.kind == tokLine || l.is(";") {
 		l.scan()
 	}
 }
 
-// endLine wants the end of a line, or a closing brace that follows.
+// endLine wants the end of a line, a semicolon, or a closing brace that
+// follows.
 func (l *lexer) endLine() error {
-	if l.is("}") {
-		return nil
-	}
-	if l.tok.kind != tokLine {
+	if l.tok.kind != tokLine && !l.is(";") && !l.is("}") {
 		return l.want("the end of the line")
 	}
-	l.scan()
+	l.lines()
 	return nil
 }
 

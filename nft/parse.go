@@ -321,10 +321,7 @@ func (p *parser) base(c *Chain) (err error) {
 	}
 	c.Priority = int32(n)
 	p.scan()
-	if err = p.expect(";", "policy"); err != nil {
-		return err
-	}
-	if err = p.expect("accept", ";"); err != nil {
+	if err = p.expect(";", "policy", "accept"); err != nil {
 		return err
 	}
 	return p.endLine()

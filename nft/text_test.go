@@ -114,6 +114,46 @@ func TestTextBothWays(t *testing.T) {
 	golden(t, "testdata/sample.nft", text)
 }
 
+// People write sets and short chains on one line.
+func TestOneLine(t *testing.T) {
+	got, err := nft.Parse(`# a table
+table inet weir { counter c_1 { }; map m_1 { type ifname : mark; }
+	set s_1 { type ipv4_addr; flags interval,timeout; elements = { 10.0.0.0/8 timeout 5s, 192.0.2.1 }; } # two
+	chain a_1 { counter accept }
+	chain b_1 { type filter hook forward priority 10; policy accept; ip saddr @s_1 jump a_1; drop; }
+}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `table inet weir {
+	counter c_1 {
+	}
+	map m_1 {
+		type ifname : mark
+	}
+	set s_1 {
+		type ipv4_addr
+		flags interval,timeout
+		elements = {
+			10.0.0.0/8 timeout 5s,
+			192.0.2.1
+		}
+	}
+	chain a_1 {
+		counter accept
+	}
+	chain b_1 {
+		type filter hook forward priority 10; policy accept;
+		ip saddr @s_1 jump a_1
+		drop
+	}
+}
+`
+	if got.String() != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
 func numbered(s string) string {
 	var b strings.Builder
 	for i, l := range strings.Split(s, "\n") {
