@@ -215,7 +215,7 @@ var ids counting
 func (w *world) open(t testing.TB) *Machine {
 	t.Helper()
 	m, err := Open(Parts{Kernel: w, Journal: w, Files: w, Rand: &ids,
-		Parse:   func(b []byte) (*plans.Plan, error) { p := testPlans[string(b)]; return &p, nil },
+		Parse:   func(b []byte) (plans.Plan, error) { return testPlans[string(b)], nil },
 		Compile: testCompile,
 	})
 	if err != nil {

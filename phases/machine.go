@@ -18,9 +18,10 @@ type Parts struct {
 	Kernel  Kernel
 	Journal Journal
 	Files   Files
-	Parse   func(text []byte) (*plans.Plan, error)    // plans.Parse, for the plan text in the journal
-	Compile func(compile.Input) (nft.Revision, error) // compile.Compile
-	Rand    io.Reader                                 // of transaction ids; crypto/rand.Reader
+	Parse   func(text []byte) (plans.Plan, error)           // plans.Parse, for the plan text in the journal
+	Compile func(compile.Input) (nft.Revision, error)       // compile.Compile
+	Text    func(r nft.Rollback, to string) ([]byte, error) // the nft file of a backout; nil: r.Text()
+	Rand    io.Reader                                       // of transaction ids; crypto/rand.Reader
 }
 
 // Machine owns a rollout. It is not safe for concurrent use: one goroutine
@@ -57,7 +58,7 @@ func (m *Machine) parse(text []byte) (plans.Plan, error) {
 	if err != nil {
 		return plans.Plan{}, fmt.Errorf("cannot read the registered plan: %w", err)
 	}
-	return *p, nil
+	return p, nil
 }
 
 // State returns the machine's state. The caller does not change it.
@@ -87,6 +88,12 @@ func (m *Machine) append(r Record) (Record, error) {
 // what it wrote; called again it writes nothing. The daemon calls it at start
 // and whenever the ruleset changes.
 func (m *Machine) Recover(ctx context.Context, now time.Time) ([]Record, error) {
+	return m.RecoverAs(ctx, now, Self)
+}
+
+// RecoverAs is Recover by somebody who says that what the kernel shows without
+// the journal was his own doing.
+func (m *Machine) RecoverAs(ctx context.Context, now time.Time, by Actor) ([]Record, error) {
 	look, err := m.Kernel.Look(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
@@ -94,6 +101,9 @@ func (m *Machine) Recover(ctx context.Context, now time.Time) ([]Record, error) 
 	m.look = look
 	var out []Record
 	for _, r := range Reconcile(m.state, look, now) {
+		if r.Kind == Adopted {
+			r.Actor = by
+		}
 		r, err := m.append(r)
 		if err != nil {
 			return out, err

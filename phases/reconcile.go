@@ -102,7 +102,6 @@ func (s State) with(r Record) State {
 	c.Listed = maps.Clone(s.Listed)
 	c.Since, c.Tx = maps.Clone(s.Since), maps.Clone(s.Tx)
 	c.Stack, c.Openings, c.Brown = slices.Clone(s.Stack), slices.Clone(s.Openings), slices.Clone(s.Brown)
-	c.Answers = slices.Clone(s.Answers)
 	c.Confirms = slices.Clone(s.Confirms)
 	c.apply(r)
 	return c

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"time"
-	"weir/phases/enforce"
 )
 
 // Kind is what a journal record says. Text on disk; unknown text is an error
@@ -71,30 +70,31 @@ func (a Actor) Person() string {
 
 // Record is one line of the journal. Which fields are set depends on Kind.
 type Record struct {
-	Seq      uint64          `json:"seq"`
-	At       time.Time       `json:"at"`
-	Kind     Kind            `json:"kind"`
-	Actor    Actor           `json:"actor"`
-	Words    string          `json:"words,omitempty"`    // for people
-	Plan     string          `json:"plan,omitempty"`     // applied: its hash
-	PlanText []byte          `json:"planText,omitempty"` // applied: its bytes
-	Carried  []Target        `json:"carried,omitempty"`  // applied: the place that each group keeps
-	Head     *Head           `json:"head,omitempty"`     // requested
-	Digest   string          `json:"digest,omitempty"`   // of the frozen step that the record is about
-	Op       Op              `json:"op,omitempty"`       // intent, seen
-	Tx       string          `json:"tx,omitempty"`       // of the transaction
-	To       string          `json:"to,omitempty"`       // rollback: the target's step name
-	Revision string          `json:"revision,omitempty"` // stable after a rollback, adoption; "" none
-	Groups   []string        `json:"groups,omitempty"`   // groups put back to alert; drilled: none
-	Lease    time.Duration   `json:"lease,omitempty"`    // arm
-	Brownout bool            `json:"brownout,omitempty"` // arm
-	Uses     []uint64        `json:"uses,omitempty"`     // arm: the approvals that it consumes, by Seq
-	Done     bool            `json:"done,omitempty"`     // seen
-	Boot     string          `json:"boot,omitempty"`     // boot id, where the kernel was read
-	Trial    string          `json:"trial,omitempty"`    // adopted: the trial's revision
-	Took     time.Duration   `json:"took,omitempty"`     // drilled
-	Answer   *enforce.Answer `json:"answer,omitempty"`   // answered
-	Pauses   bool            `json:"pauses,omitempty"`   // rollback, adopted: the rollout is paused by it
+	Seq      uint64        `json:"seq"`
+	At       time.Time     `json:"at"`
+	Kind     Kind          `json:"kind"`
+	Actor    Actor         `json:"actor"`
+	Words    string        `json:"words,omitempty"`    // for people
+	Plan     string        `json:"plan,omitempty"`     // applied: its hash
+	PlanText []byte        `json:"planText,omitempty"` // applied: its bytes
+	Carried  []Target      `json:"carried,omitempty"`  // applied: the place that each group keeps
+	Head     *Head         `json:"head,omitempty"`     // requested
+	Digest   string        `json:"digest,omitempty"`   // of the frozen step that the record is about
+	Op       Op            `json:"op,omitempty"`       // intent, seen
+	Tx       string        `json:"tx,omitempty"`       // of the transaction
+	To       string        `json:"to,omitempty"`       // rollback: the target's step name
+	Revision string        `json:"revision,omitempty"` // stable after a rollback, adoption; "" none
+	Groups   []string      `json:"groups,omitempty"`   // groups put back to alert; drilled: none
+	Lease    time.Duration `json:"lease,omitempty"`    // arm
+	Brownout bool          `json:"brownout,omitempty"` // arm
+	Uses     []uint64      `json:"uses,omitempty"`     // arm: the approvals that it consumes, by Seq
+	Done     bool          `json:"done,omitempty"`     // seen
+	Boot     string        `json:"boot,omitempty"`     // boot id, where the kernel was read
+	Trial    string        `json:"trial,omitempty"`    // adopted: the trial's revision
+	Took     time.Duration `json:"took,omitempty"`     // drilled
+	Line     string        `json:"line,omitempty"`     // answered, noted: what it is about
+	Answer   string        `json:"answer,omitempty"`   // answered: needed, not-needed, never
+	Pauses   bool          `json:"pauses,omitempty"`   // rollback, adopted: the rollout is paused by it
 }
 
 var kinds = []Kind{Applied, Requested, Approved, Denied, Intent, Seen, Lapsed, Adopted, Emptied, Paused, Resumed, Drilled, Answered, Noted}

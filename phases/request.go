@@ -160,6 +160,11 @@ func (m *Machine) writeBackouts(h Head) error {
 		hold := b.Nft
 		hold.Kind = nft.TxHold
 		text := []byte(hold.Text())
+		if m.Text != nil {
+			if text, err = m.Text(hold, b.To); err != nil {
+				return fmt.Errorf("cannot write the way back to %s as nft text: %w", b.To, err)
+			}
+		}
 		if err := m.Files.PutBackout(h.Revision, b.To, message, text); err != nil {
 			return err
 		}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"weir/phases/compile"
-	"weir/phases/enforce"
 )
 
 // State is the fold over the journal's records.
@@ -29,7 +28,6 @@ type State struct {
 	Since     map[string]time.Time // group → since when its present treatment is in force
 	Listed    map[string]time.Time // group → since when what no rule allows has been listed without a break
 	Pause     *Pause
-	Answers   enforce.Answers
 	Drill     time.Time // last exercised, zero never
 	DrillFor  time.Duration
 	Brown     []Brown // brownouts that ran
@@ -38,8 +36,8 @@ type State struct {
 	LastTx    string
 	Boot      string
 	WasBack   []string // groups that were back in alert when the table went
-	Gone      bool   // the table is gone from the kernel
-	Drift     string // words; "" none
+	Gone      bool     // the table is gone from the kernel
+	Drift     string   // words; "" none
 	Openings  []Opening
 }
 
@@ -203,10 +201,6 @@ func (s *State) apply(r Record) {
 		s.Pause = &Pause{r.Actor, r.At, r.Words}
 	case Resumed:
 		s.Pause = nil
-	case Answered:
-		if r.Answer != nil {
-			s.Answers = append(s.Answers, *r.Answer)
-		}
 	case Drilled:
 		s.Drill, s.DrillFor = r.At, r.Took
 	}

@@ -25,16 +25,16 @@ import (
 // In the name of a step, "/" is written "+".
 type Files struct{ dir string }
 
-var _ phases.Files = Files{}
+var _ phases.Files = (*Files)(nil)
 
-// NewFiles makes the directories where they are missing.
-func NewFiles(dir string) (Files, error) {
+// OpenFiles makes the directories where they are missing.
+func OpenFiles(dir string) (*Files, error) {
 	for _, d := range []string{dir, filepath.Join(dir, "frozen"), filepath.Join(dir, "backout")} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
-			return Files{}, fmt.Errorf("cannot keep frozen steps: %w", err)
+			return nil, fmt.Errorf("cannot keep frozen steps: %w", err)
 		}
 	}
-	return Files{dir}, nil
+	return &Files{dir}, nil
 }
 
 var (
@@ -43,7 +43,7 @@ var (
 	stepForm     = regexp.MustCompile(`^[a-z][a-z0-9/:-]{0,80}$`)
 )
 
-func (f Files) frozenPath(digest string) (string, error) {
+func (f *Files) frozenPath(digest string) (string, error) {
 	if !digestForm.MatchString(digest) {
 		return "", fmt.Errorf("%q is no digest", digest)
 	}
@@ -52,7 +52,7 @@ func (f Files) frozenPath(digest string) (string, error) {
 
 // PutFrozen writes a frozen step; a file that is there already is replaced by
 // the same bytes.
-func (f Files) PutFrozen(digest string, data []byte) error {
+func (f *Files) PutFrozen(digest string, data []byte) error {
 	path, err := f.frozenPath(digest)
 	if err == nil {
 		err = write(path, data)
@@ -64,7 +64,7 @@ func (f Files) PutFrozen(digest string, data []byte) error {
 }
 
 // GetFrozen reads a frozen step's file. The caller verifies it.
-func (f Files) GetFrozen(digest string) ([]byte, error) {
+func (f *Files) GetFrozen(digest string) ([]byte, error) {
 	path, err := f.frozenPath(digest)
 	if err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func (f Files) GetFrozen(digest string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-func (f Files) backoutPath(from, to string) (string, error) {
+func (f *Files) backoutPath(from, to string) (string, error) {
 	if !revisionForm.MatchString(from) {
 		return "", fmt.Errorf("%q is no revision", from)
 	}
@@ -84,7 +84,7 @@ func (f Files) backoutPath(from, to string) (string, error) {
 
 // PutBackout writes the way back from a revision to a step ("default": the one
 // that is taken unless another is named) as two files.
-func (f Files) PutBackout(from, to string, message, text []byte) error {
+func (f *Files) PutBackout(from, to string, message, text []byte) error {
 	path, err := f.backoutPath(from, to)
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(path), 0o700)
@@ -99,7 +99,7 @@ func (f Files) PutBackout(from, to string, message, text []byte) error {
 }
 
 // Backout reads the two files of a way back. It needs no database.
-func (f Files) Backout(from, to string) (message, text []byte, err error) {
+func (f *Files) Backout(from, to string) (message, text []byte, err error) {
 	path, err := f.backoutPath(from, to)
 	if err != nil {
 		return nil, nil, err
@@ -113,7 +113,7 @@ func (f Files) Backout(from, to string) (message, text []byte, err error) {
 }
 
 // Backouts lists where one can go back to from a revision, without "default".
-func (f Files) Backouts(from string) ([]string, error) {
+func (f *Files) Backouts(from string) ([]string, error) {
 	if !revisionForm.MatchString(from) {
 		return nil, fmt.Errorf("%q is no revision", from)
 	}

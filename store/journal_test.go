@@ -147,7 +147,7 @@ func TestHalfMadeJournalIsMadeAgain(t *testing.T) {
 
 func TestFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
-	f, err := NewFiles(dir)
+	f, err := OpenFiles(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
