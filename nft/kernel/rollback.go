@@ -59,6 +59,10 @@ func (k *Kernel) Rollback(ctx context.Context, r nft.Rollback) error {
 	if err != nil {
 		return fmt.Errorf("cannot roll back: %w", err)
 	}
+	return k.rollback(ctx, r, raw)
+}
+
+func (k *Kernel) rollback(ctx context.Context, r nft.Rollback, raw []byte) error {
 	l, err := k.after(ctx, r.Hooks, r.Tx, k.c.transact(ctx, raw))
 	if errors.Is(err, unix.ENOENT) {
 		present, _, perr := k.c.tableFlags(ctx, ours)
@@ -98,21 +102,14 @@ func rolled(l nft.Look, r nft.Rollback) error {
 	return nil
 }
 
-// SendRaw sends the bytes of EncodeRollback. It needs no database and no plan.
-// A nil error is the kernel's word only: look afterwards.
+// SendRaw sends the bytes of EncodeRollback and reads back what they say. It
+// needs no database and no plan. Errors are those of Rollback.
 func (k *Kernel) SendRaw(ctx context.Context, raw []byte) error {
-	b := slices.Clone(raw)
-	n := 0
-	for h, p := range messages(b) {
-		if h.typ&^0xff == subsys && (len(p) < 4 || text(attr(p[4:], 1)) != nft.TableName) {
-			return errors.New("cannot send the backout: it is about another table than inet weir")
-		}
-		n += (int(h.len) + 3) &^ 3
+	r, err := DecodeRollback(raw)
+	if err != nil {
+		return err
 	}
-	if n == 0 || n != len(b) {
-		return errors.New("cannot send the backout: its bytes are no complete transaction")
-	}
-	return k.c.transact(ctx, b)
+	return k.rollback(ctx, r, slices.Clone(raw))
 }
 
 // EncodeRollback is the function of that name, for callers that hold a Kernel.
