@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -67,7 +70,7 @@ func OpenPacketLog(opt Options, groups ...uint16) (*PacketLog, error) {
 		l.units = newUnits(opt)
 	}
 	for _, g := range groups {
-		tracked, err := bindGroup(conn, g)
+		tracked, err := opt.bindGroup(conn, g)
 		if err != nil {
 			return nil, closing(conn, err)
 		}
@@ -78,13 +81,13 @@ func OpenPacketLog(opt Options, groups ...uint16) (*PacketLog, error) {
 
 // bindGroup listens to a group; tracked says whether its lines will carry the
 // packet's connection.
-func bindGroup(c *netlink.Conn, group uint16) (tracked bool, err error) {
+func (o Options) bindGroup(c *netlink.Conn, group uint16) (tracked bool, err error) {
 	set := func(typ uint16, data ...byte) error {
 		return ask(c, logConfig, 0, appendAttr(nfgen(unix.AF_UNSPEC, group), typ, data))
 	}
 	if err := set(logCfgCmd, logBind); err != nil {
-		if errors.Is(err, unix.EBUSY) {
-			return false, fmt.Errorf("cannot listen to log group %d: %w: end it (ulogd?) or name other groups in the plan", group, ErrGroupTaken)
+		if who, taken := o.holder(group, c.PID()); taken {
+			return false, fmt.Errorf("cannot listen to log group %d: %w (%s): end it or name other groups in the plan", group, ErrGroupTaken, who)
 		}
 		return false, fmt.Errorf("cannot listen to log group %d: %w", group, err)
 	}
@@ -112,6 +115,46 @@ func bindGroup(c *netlink.Conn, group uint16) (tracked bool, err error) {
 		return false, fmt.Errorf("cannot number the lines of log group %d: %w", group, err)
 	}
 	return tracked, nil
+}
+
+// holder says who listens to a group. The kernel answers EPERM both to a
+// second listener and to one without CAP_NET_ADMIN; its list tells them apart.
+func (o Options) holder(group uint16, mine uint32) (who string, taken bool) {
+	err := o.within(func() error {
+		text, err := os.ReadFile(o.path("/proc/thread-self/net/netfilter/nfnetlink_log"))
+		if err != nil {
+			return err
+		}
+		port, bound := parseHolders(string(text))[group]
+		if taken = bound && port != mine; !taken {
+			return nil
+		}
+		who = fmt.Sprintf("netlink port %d", port)
+		// The first netlink socket of a program has its process id as its port.
+		if name, err := os.ReadFile(o.path(fmt.Sprintf("/proc/%d/comm", port))); err == nil {
+			who = fmt.Sprintf("%s, process %d", strings.TrimSpace(string(name)), port)
+		}
+		return nil
+	})
+	return who, taken && err == nil
+}
+
+// parseHolders reads /proc/net/netfilter/nfnetlink_log: group, netlink port of
+// its listener, and five more numbers.
+func parseHolders(text string) map[uint16]uint32 {
+	out := map[uint16]uint32{}
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		group, err1 := strconv.ParseUint(f[0], 10, 16)
+		port, err2 := strconv.ParseUint(f[1], 10, 32)
+		if err1 == nil && err2 == nil {
+			out[uint16(group)] = uint32(port)
+		}
+	}
+	return out
 }
 
 // Run gives every line to the sink until ctx ends; then it returns nil.
@@ -210,4 +253,10 @@ func (l *PacketLog) Stats() Stats {
 }
 
 // Close gives the groups back; a Run in progress ends with an error.
-func (l *PacketLog) Close() error { return l.conn.Close() }
+func (l *PacketLog) Close() error {
+	err := l.conn.Close()
+	if l.units != nil {
+		err = errors.Join(err, l.units.close())
+	}
+	return err
+}
