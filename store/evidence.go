@@ -137,10 +137,11 @@ func (s *EvidenceStore) Close() error {
 	return s.db.Close()
 }
 
-// Append adds what changed (monitor.Evidence.Take) as a block of a moment. It
-// is on the disk when Append returns; where it fails, nothing of it is: the
-// caller keeps it and tries again. An empty delta writes nothing.
-func (s *EvidenceStore) Append(at time.Time, delta *monitor.Evidence) error {
+// Append adds what changed (monitor.Evidence.Take) as a block, by the latest
+// moment in it. It is on the disk when Append returns; where it fails, nothing
+// of it is: give it back with monitor.Evidence.PutBack and try again later. An
+// empty delta writes nothing.
+func (s *EvidenceStore) Append(delta *monitor.Evidence) error {
 	if delta.Empty() {
 		return nil
 	}
@@ -155,7 +156,7 @@ func (s *EvidenceStore) Append(at time.Time, delta *monitor.Evidence) error {
 				return err
 			}
 			b.FillPercent = 0.9 // keys only grow
-			return b.Put(blockKey(at, n), data)
+			return b.Put(blockKey(delta.Latest(), n), data)
 		})
 	}
 	if err != nil {
@@ -200,25 +201,24 @@ func pack(e *monitor.Evidence) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func unpack(data []byte, zone *time.Location) (*monitor.Evidence, error) {
+func unpack(data []byte) (*monitor.Evidence, error) {
 	r := flate.NewReader(bytes.NewReader(data))
-	e, err := monitor.Decode(r, zone)
+	e, err := monitor.Decode(r, nil)
 	if err == nil {
 		_, err = io.Copy(io.Discard, r)
 	}
 	return e, errors.Join(err, r.Close())
 }
 
-// Load returns all evidence, in the plan's time zone, ready to be added to. A
-// block that cannot be read is an error that names it.
-func (s *EvidenceStore) Load(zone *time.Location) (*monitor.Evidence, error) {
-	return s.LoadUpTo(zone, time.Time{})
-}
+// Load returns all evidence, ready to be added to; say first in which time zone
+// days are counted from now on (monitor.Evidence.SetZone). A block that cannot
+// be read is an error that names it.
+func (s *EvidenceStore) Load() (*monitor.Evidence, error) { return s.LoadUpTo(time.Time{}) }
 
 // LoadUpTo is Load without the blocks after a moment (zero: all). Compacted
 // blocks are whole months: Build's own limit cuts more finely.
-func (s *EvidenceStore) LoadUpTo(zone *time.Location, upTo time.Time) (*monitor.Evidence, error) {
-	sum := monitor.Sum(zone)
+func (s *EvidenceStore) LoadUpTo(upTo time.Time) (*monitor.Evidence, error) {
+	sum := monitor.Sum(nil)
 	err := s.view(func(tx *bolt.Tx) error {
 		return tx.Bucket(blockBucket).ForEach(func(k, v []byte) error {
 			at, err := blockTime(k)
@@ -228,7 +228,7 @@ func (s *EvidenceStore) LoadUpTo(zone *time.Location, upTo time.Time) (*monitor.
 			if !upTo.IsZero() && at.After(upTo) {
 				return nil
 			}
-			e, err := unpack(v, zone)
+			e, err := unpack(v)
 			if err != nil {
 				return fmt.Errorf("block of %s: %w", at.Format(time.RFC3339), err)
 			}
@@ -243,9 +243,9 @@ func (s *EvidenceStore) LoadUpTo(zone *time.Location, upTo time.Time) (*monitor.
 	return sum, nil
 }
 
-// PutAnswer adds an answer. Earlier ones to the same question stay, for the
+// AddAnswer adds an answer. Earlier ones to the same question stay, for the
 // record; the latest counts (enforce.Answers).
-func (s *EvidenceStore) PutAnswer(a enforce.Answer) error {
+func (s *EvidenceStore) AddAnswer(a enforce.Answer) error {
 	if _, err := finding.ParseVerdict(string(a.Verdict)); err != nil {
 		return fmt.Errorf("cannot keep the answer: %w", err)
 	}

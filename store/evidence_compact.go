@@ -14,7 +14,7 @@ import (
 // beginning of the day: what it reads is a month at most. It returns how many
 // blocks it joined. Each month is one transaction: a crash leaves it as it was
 // or joined.
-func (s *EvidenceStore) Compact(before time.Time, zone *time.Location) (int, error) {
+func (s *EvidenceStore) Compact(before time.Time) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	months, err := s.months(before)
@@ -26,7 +26,7 @@ func (s *EvidenceStore) Compact(before time.Time, zone *time.Location) (int, err
 		if len(keys) < 2 {
 			continue
 		}
-		if err := s.join(keys, before, zone); err != nil {
+		if err := s.join(keys, before); err != nil {
 			return joined, fmt.Errorf("cannot compact the evidence: %w", err)
 		}
 		joined += len(keys)
@@ -57,12 +57,12 @@ func (s *EvidenceStore) months(before time.Time) ([][][]byte, error) {
 
 // join replaces blocks by their sum, under the key of the last: what was loaded
 // up to an earlier moment no longer holds the joined block.
-func (s *EvidenceStore) join(keys [][]byte, before time.Time, zone *time.Location) error {
+func (s *EvidenceStore) join(keys [][]byte, before time.Time) error {
 	return s.update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(blockBucket)
-		sum := monitor.Sum(zone)
+		sum := monitor.Sum(nil)
 		for _, k := range keys {
-			e, err := unpack(b.Get(k), zone)
+			e, err := unpack(b.Get(k))
 			if err != nil {
 				at, _ := blockTime(k)
 				return fmt.Errorf("block of %s: %w", at.Format(time.RFC3339), err)

@@ -73,29 +73,29 @@ func TestEvidenceInPieces(t *testing.T) {
 			whole.Add(recordOf(i, at))
 			switch rapid.IntRange(0, 6).Draw(rt, "then") {
 			case 0:
-				err = s.Append(at, live.Take())
+				err = s.Append(live.Take())
 			case 1:
-				err = s.Append(at, live.Take())
+				err = s.Append(live.Take())
 				if err == nil {
-					_, err = s.Compact(at.Add(-48*time.Hour), nil)
+					_, err = s.Compact(at.Add(-48 * time.Hour))
 				}
 			case 2:
-				err = errors.Join(s.Append(at, live.Take()), s.Close())
+				err = errors.Join(s.Append(live.Take()), s.Close())
 				if err == nil {
 					s, err = OpenEvidence(path)
 				}
 				if err == nil {
-					live, err = s.Load(nil)
+					live, err = s.Load()
 				}
 			}
 			if err != nil {
 				rt.Fatal(err)
 			}
 		}
-		if err := s.Append(noon.Add(10000*time.Hour), live.Take()); err != nil {
+		if err := s.Append(live.Take()); err != nil {
 			rt.Fatal(err)
 		}
-		back, err := s.Load(nil)
+		back, err := s.Load()
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -123,11 +123,11 @@ func TestLoadUpTo(t *testing.T) {
 	for i := range 3 {
 		at := noon.Add(time.Duration(i) * time.Hour)
 		e.Add(recordOf(i, at))
-		if err := s.Append(at, e.Take()); err != nil {
+		if err := s.Append(e.Take()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	early, err := s.LoadUpTo(nil, noon.Add(time.Hour))
+	early, err := s.LoadUpTo(noon.Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,10 +144,10 @@ func TestAnswersAndFindings(t *testing.T) {
 	later := a
 	later.Verdict, later.At = finding.Never, noon.Add(time.Hour)
 	f := finding.Finding{Fingerprint: a.ID(), Kind: finding.WouldDeny, Severity: finding.Notice, State: finding.New, First: noon, Last: noon, Count: 3, Words: "w"}
-	if err := errors.Join(s.PutAnswer(a), s.PutAnswer(later), s.PutFindings(f)); err != nil {
+	if err := errors.Join(s.AddAnswer(a), s.AddAnswer(later), s.PutFindings(f)); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.PutAnswer(enforce.Answer{Group: "servers"}); err == nil {
+	if err := s.AddAnswer(enforce.Answer{Group: "servers"}); err == nil {
 		t.Error("an answer that says nothing was kept")
 	}
 	if err := s.PutFindings(finding.Finding{Fingerprint: "x"}); err == nil {
@@ -184,7 +184,7 @@ func TestDamagedEvidenceIsNotTakenForNew(t *testing.T) {
 			r.ID = uint32(i * 2654435761)
 			e.Add(r)
 			if i%100 == 0 {
-				if err := s.Append(noon.Add(time.Duration(i)*time.Second), e.Take()); err != nil {
+				if err := s.Append(e.Take()); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -228,7 +228,7 @@ func TestDamagedEvidenceIsNotTakenForNew(t *testing.T) {
 			}
 			s, err := OpenEvidence(path)
 			if err == nil {
-				_, err = s.Load(nil)
+				_, err = s.Load()
 				s.Close()
 			}
 			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.words) || !strings.Contains(err.Error(), path) {
@@ -271,7 +271,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 	defer s.Close()
 	b.Run("flows=1000", func(b *testing.B) {
-		for i := range b.N {
+		for range b.N {
 			b.StopTimer()
 			e := monitor.New(nil)
 			for j := range 1000 {
@@ -281,7 +281,7 @@ func BenchmarkAppend(b *testing.B) {
 			}
 			d := e.Take()
 			b.StartTimer()
-			if err := s.Append(noon.Add(time.Duration(i)*time.Minute), d); err != nil {
+			if err := s.Append(d); err != nil {
 				b.Fatal(err)
 			}
 		}

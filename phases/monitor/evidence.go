@@ -33,6 +33,9 @@ func New(zone *time.Location) *Evidence {
 	return e
 }
 
+// Sum returns empty evidence that tracks no changes: for summing up.
+func Sum(zone *time.Location) *Evidence { return bare(zone) }
+
 func bare(zone *time.Location) *Evidence {
 	if zone == nil {
 		zone = time.UTC
@@ -40,6 +43,15 @@ func bare(zone *time.Location) *Evidence {
 	return &Evidence{zone: zone, flows: map[key]*entry{}, conns: map[connKey]*conn{},
 		hosts: map[netip.Addr][]Via{}, verdicts: map[verdictKey]*entry{},
 		openings: map[string]Opening{}, sent: map[string]Sent{}}
+}
+
+// SetZone says in which time zone days are counted from now on; those that are
+// counted stay.
+func (e *Evidence) SetZone(zone *time.Location) {
+	e.zone = zone
+	if e.delta != nil {
+		e.delta.zone = zone
+	}
 }
 
 // Zone returns the time zone that the days are counted in.
@@ -57,6 +69,39 @@ func (e *Evidence) Take() *Evidence {
 		d = bare(e.zone)
 	}
 	return d
+}
+
+// PutBack returns what Take gave and nobody could keep: the next Take gives it
+// again.
+func (e *Evidence) PutBack(delta *Evidence) {
+	if e.delta == nil {
+		e.delta = bare(e.zone)
+	}
+	e.delta.Merge(delta)
+}
+
+// Latest returns the latest moment that the evidence speaks of; zero for none.
+func (e *Evidence) Latest() time.Time {
+	var first, last time.Time
+	for _, v := range e.flows {
+		widen(&first, &last, v.first, v.last)
+	}
+	for _, v := range e.verdicts {
+		widen(&first, &last, v.first, v.last)
+	}
+	for _, s := range e.observed {
+		widen(&first, &last, s.From, s.To)
+	}
+	for _, g := range e.gaps {
+		widen(&first, &last, g.From, g.To)
+	}
+	for _, x := range e.excluded {
+		widen(&first, &last, x.At, x.At)
+	}
+	for _, o := range e.openings {
+		widen(&first, &last, o.From, o.From)
+	}
+	return last
 }
 
 // Empty says whether nothing at all is known.

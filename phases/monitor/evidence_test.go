@@ -33,11 +33,18 @@ func (b byPrefix) Group(src netip.Addr, mac, iface string) string {
 	return "unassigned"
 }
 
-func (b byPrefix) GroupSelf(uid uint32) string {
-	if g, ok := b.uids[uid]; ok {
+func (b byPrefix) GroupSelf(uid *uint32) string {
+	if g, ok := b.uids[deref(uid)]; ok {
 		return g
 	}
 	return "host"
+}
+
+func deref(uid *uint32) uint32 {
+	if uid == nil {
+		return 1 << 31
+	}
+	return *uid
 }
 
 var office = byPrefix{

@@ -16,8 +16,8 @@ type Classifier interface {
 	// prefix or the interface it came in by; mac and iface may be "".
 	Group(src netip.Addr, mac, iface string) string
 	// GroupSelf returns the group of this machine's own traffic by the user
-	// that sent it.
-	GroupSelf(uid uint32) string
+	// that sent it; nil where the user is not known.
+	GroupSelf(uid *uint32) string
 }
 
 // Row is one flow of one group.
@@ -102,9 +102,10 @@ func (e *Evidence) groupsOf(c Classifier, a netip.Addr, vias []Via) []string {
 		group := ""
 		switch {
 		case v.Self && v.UID >= 0:
-			group = c.GroupSelf(uint32(v.UID))
+			uid := uint32(v.UID)
+			group = c.GroupSelf(&uid)
 		case v.Self:
-			group = c.GroupSelf(noUID)
+			group = c.GroupSelf(nil)
 		default:
 			group = c.Group(a, v.MAC, v.Iface)
 		}
@@ -112,9 +113,6 @@ func (e *Evidence) groupsOf(c Classifier, a netip.Addr, vias []Via) []string {
 	}
 	return out
 }
-
-// noUID is the kernel's "no user" (overflow of -1): in no group by user.
-const noUID = 0xffffffff
 
 // Rows returns every flow of every group, sorted by group, client, server,
 // service, direction and opening. A flow that was sent by users of two groups
