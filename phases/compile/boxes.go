@@ -62,6 +62,7 @@ const smallRange = 8
 func split(tuples []tuple) map[kind][]box {
 	out := map[kind][]box{}
 	for _, t := range tuples {
+		both := len(t.from)+len(t.to)+len(t.fams) == 0
 		for fi, f := range families {
 			if len(t.fams) > 0 && !slices.Contains(t.fams, f.fam) {
 				continue
@@ -74,11 +75,11 @@ func split(tuples []tuple) map[kind][]box {
 			for _, s := range from {
 				for _, d := range to {
 					if len(t.services) == 0 {
-						add(out, fi, f, s, d, flow.Service{}, len(t.fams) == 0)
+						add(out, fi, f, s, d, flow.Service{}, both)
 					}
 					for _, svc := range t.services {
 						if svc.Proto.Fits(f.fam) {
-							add(out, fi, f, s, d, svc, len(t.fams) == 0)
+							add(out, fi, f, s, d, svc, both)
 						}
 					}
 				}

@@ -29,7 +29,7 @@ func classes(f family, ports, bareSet, icmp string) []class {
 	return []class{
 		{[]nft.Stmt{f.is(), ported()}, []nft.Field{f.saddr, f.daddr, nft.L4Proto, nft.ThDport}, ports},
 		{[]nft.Stmt{f.is(), proto(f.icmp)}, []nft.Field{f.saddr, f.daddr, f.icmpField}, icmp},
-		{[]nft.Stmt{f.is(), bare()}, []nft.Field{f.saddr, f.daddr, nft.L4Proto}, bareSet},
+		{[]nft.Stmt{f.is(), f.bare()}, []nft.Field{f.saddr, f.daddr, nft.L4Proto}, bareSet},
 	}
 }
 

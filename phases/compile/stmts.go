@@ -48,10 +48,12 @@ func ported() nft.Match {
 	return is(nft.L4Proto, one(6), one(17), one(33), one(132), one(136))
 }
 
-// bare matches the others: meta l4proto != { tcp, udp, dccp, sctp, udplite, icmp, icmpv6 }
-func bare() nft.Match {
-	m := is(nft.L4Proto, one(1), one(6), one(17), one(33), one(58), one(132), one(136))
+// bare matches the others, apart from the family's ICMP:
+// meta l4proto != { icmp, tcp, udp, dccp, sctp, udplite }
+func (f family) bare() nft.Match {
+	m := ported()
 	m.Not = true
+	m.Values = append(m.Values, one(byte(f.icmp)))
 	return m
 }
 

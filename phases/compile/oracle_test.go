@@ -1,0 +1,284 @@
+package compile
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"weir/nft/eval"
+	"weir/phases/flow"
+)
+
+// The oracle decides a packet by reading the Input from top to bottom, as the
+// documents say it in words. It shares no code with the compiler: no sets, no
+// chains, no flattening, a linear search each time.
+
+// world is what changes outside revisions.
+type world struct {
+	quarantined []netip.Addr
+	back        []string          // groups put back to alert
+	spared      []string          // groups whose open connections are spared
+	nospare     []netip.Prefix    // clients that are never spared
+	unblocked   []Lifeline        // exceptions
+	shares      map[string]string // client → "in" or "out", as first decided
+}
+
+// decision is what becomes of a packet and which counter says so.
+type decision struct {
+	verdict string
+	counter string // the last named counter, "" where none
+	share   string // the group's name where only a share decides, and either answer is right
+}
+
+func inAny(a netip.Addr, list []netip.Prefix) bool {
+	for _, p := range list {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+func serves(list []flow.Service, proto flow.Proto, port uint16) bool {
+	if len(list) == 0 {
+		return true
+	}
+	for _, s := range list {
+		if s.Proto == proto && port >= s.Lo && port <= s.Hi {
+			return true
+		}
+	}
+	return false
+}
+
+func either(list []netip.Prefix, a netip.Addr) bool { return len(list) == 0 || inAny(a, list) }
+
+func isLocal(a netip.Addr) bool {
+	return a.IsLoopback() || a.IsMulticast() || a.IsLinkLocalUnicast() || a == netip.MustParseAddr("255.255.255.255")
+}
+
+func judge(in Input, w *world, p eval.Packet) decision {
+	tracked := p.State != eval.Untracked && p.State != eval.Invalid
+	v4 := p.Src.Is4()
+	// an ICMP of the other family has no service that could be named
+	fits := !(p.Proto == flow.ICMP && !v4) && !(p.Proto == flow.ICMPv6 && v4)
+	switch {
+	case tracked && p.Reply:
+		return decision{"accept", "w_reply", ""}
+	case p.State == eval.Related:
+		return decision{"accept", "w_related", ""}
+	case tracked && p.Status&1 != 0:
+		return decision{"accept", "", ""}
+	case p.State == eval.Untracked:
+		return decision{"accept", "w_untracked", ""}
+	case p.State == eval.Invalid:
+		return decision{"accept", "w_invalid", ""}
+	case p.Proto == flow.TCP && p.State == eval.New && p.TCPFlags&0x17 != 0x02:
+		return decision{"accept", "w_pickup", ""}
+	}
+
+	// scope
+	sc := in.Scope
+	anyDenies := false
+	for _, g := range in.Groups {
+		if g.Treatment == Drop || g.Treatment == Reject || g.Treatment == Honeypot {
+			anyDenies = !in.Off
+		}
+	}
+	fromInside := p.Hook == "o" || inAny(p.Src, sc.Inside) || slices.Contains(sc.InsideIfaces, p.In)
+	toInside := inAny(p.Dst, sc.Inside) || slices.Contains(sc.InsideIfaces, p.Out)
+	switch {
+	case p.Out == "lo" || isLocal(p.Dst):
+		return decision{"accept", "w_local", ""}
+	case toInside && fromInside:
+		return decision{"accept", "w_inside", ""}
+	case toInside:
+		if sc.Inbound == "refuse" && anyDenies && p.State == eval.New {
+			for _, r := range sc.InboundAllow {
+				if either(r.From, p.Src) && either(r.To, p.Dst) && serves(r.Services, p.Proto, p.Port) && (fits || len(r.Services) == 0) {
+					return decision{"accept", "w_inbound", ""}
+				}
+			}
+			return decision{"drop", "w_refused", ""}
+		}
+		return decision{"accept", "w_inbound", ""}
+	case !fromInside:
+		return decision{"accept", "w_outside", ""}
+	case len(sc.Outside)+len(sc.OutsideIfaces) > 0 && !inAny(p.Dst, sc.Outside) && !slices.Contains(sc.OutsideIfaces, p.Out):
+		return decision{"accept", "w_outside", ""}
+	}
+	if in.Off {
+		return decision{"accept", "", ""}
+	}
+
+	// lifelines
+	if v4 && p.Proto == flow.ICMP && slices.Contains([]uint16{3, 11, 12}, p.Port) ||
+		!v4 && p.Proto == flow.ICMPv6 && slices.Contains([]uint16{1, 2, 3, 4, 130, 131, 132, 133, 134, 135, 136, 143}, p.Port) {
+		return decision{"accept", "", ""}
+	}
+	for _, l := range in.Lifelines {
+		if lifeline(l, p, fits) {
+			return decision{"accept", "", ""}
+		}
+	}
+	if slices.Contains(w.quarantined, p.Src) {
+		return decision{"drop", "w_quarantined", ""}
+	}
+
+	// the group
+	g := Group{Name: "unassigned", Treatment: Alert}
+	for _, x := range in.Groups {
+		if x.Name == "unassigned" {
+			g = x
+		}
+	}
+	if best, ok := groupOf(in, p); ok {
+		g = best
+	}
+	if g.Treatment == Open {
+		return decision{"accept", "w_c_" + g.Name + "_allowed", ""}
+	}
+	for _, n := range in.Never {
+		if (n.Group == "" || n.Group == g.Name) && either(n.From, p.Src) && either(n.To, p.Dst) &&
+			serves(n.Services, p.Proto, p.Port) && (fits || len(n.Services) == 0) {
+			// of several, drop comes first
+			deny := n.Deny
+			for _, m := range in.Never {
+				if (m.Group == "" || m.Group == g.Name) && either(m.From, p.Src) && either(m.To, p.Dst) &&
+					serves(m.Services, p.Proto, p.Port) && (fits || len(m.Services) == 0) {
+					d := m.Deny
+					if d == "" {
+						d = g.Treatment
+					}
+					if d == Drop {
+						deny = Drop
+					}
+				}
+			}
+			if deny == "" {
+				deny = g.Treatment
+			}
+			return denied(w, g, deny, p)
+		}
+	}
+	for _, r := range in.Policy.Rules {
+		family := len(r.Families) == 0
+		for _, f := range r.Families {
+			family = family || (f == flow.IPv4) == v4
+		}
+		if r.Group == g.Name && family && fits && either(r.Endpoints, p.Src) && either(r.To, p.Dst) && serves(r.Services, p.Proto, p.Port) {
+			return decision{"accept", "w_c_" + g.Name + "_allowed", ""}
+		}
+	}
+	return denied(w, g, g.Treatment, p)
+}
+
+func lifeline(l Lifeline, p eval.Packet, fits bool) bool {
+	port := p.Port
+	if l.Reply && p.Proto.HasPorts() {
+		port = p.SrcPort
+	}
+	return either(l.From, p.Src) && either(l.To, p.Dst) && serves(l.Services, p.Proto, port) && (fits || len(l.Services) == 0)
+}
+
+// groupOf finds a packet's group: this machine's own, MAC, longest prefix,
+// interface.
+func groupOf(in Input, p eval.Packet) (Group, bool) {
+	if p.Hook == "o" {
+		for _, g := range in.Groups {
+			if g.Self && p.UID != nil && slices.Contains(g.UIDs, *p.UID) {
+				return g, true
+			}
+		}
+		for _, g := range in.Groups {
+			if g.Self && len(g.UIDs) == 0 {
+				return g, true
+			}
+		}
+	}
+	if p.Hook == "f" && len(p.MAC) == 6 && (len(in.Links) == 0 || inAny(p.Src, in.Links)) {
+		for _, g := range in.Groups {
+			for _, m := range g.MACs {
+				if strings.EqualFold(m, macText(p.MAC)) {
+					return g, true
+				}
+			}
+		}
+	}
+	best, bits := Group{}, -1
+	for _, g := range in.Groups {
+		for _, m := range g.Members {
+			if m.Contains(p.Src) && m.Bits() > bits {
+				best, bits = g, m.Bits()
+			}
+		}
+	}
+	if bits >= 0 {
+		return best, true
+	}
+	for _, g := range in.Groups {
+		if p.Hook == "f" && slices.Contains(g.Ifaces, p.In) {
+			return g, true
+		}
+	}
+	return Group{}, false
+}
+
+func macText(b []byte) string {
+	const hex = "0123456789abcdef"
+	var out []string
+	for _, x := range b {
+		out = append(out, string([]byte{hex[x>>4], hex[x&15]}))
+	}
+	return strings.Join(out, ":")
+}
+
+func denied(w *world, g Group, t Treatment, p eval.Packet) decision {
+	would := decision{"accept", "w_c_" + g.Name + "_would", ""}
+	if g.Treatment == Alert {
+		return would
+	}
+	if len(g.Prefixes) > 0 && !inAny(p.Src, g.Prefixes) {
+		return would
+	}
+	if g.Share > 0 && g.Share < 100 {
+		if g.ShareBy == "ipv4" && !p.Src.Is4() || g.ShareBy == "mac" && len(p.MAC) != 6 {
+			return would
+		}
+		client := g.Name + " " + p.Src.String()
+		if g.ShareBy == "mac" {
+			client = g.Name + " " + macText(p.MAC)
+		}
+		switch w.shares[client] {
+		case "out":
+			return would
+		case "":
+			d := deniedAll(w, g, t, p)
+			d.share = client
+			return d
+		}
+	}
+	return deniedAll(w, g, t, p)
+}
+
+func deniedAll(w *world, g Group, t Treatment, p eval.Packet) decision {
+	for _, e := range w.unblocked {
+		if either(e.From, p.Src) && either(e.To, p.Dst) && serves(e.Services, p.Proto, p.Port) {
+			return decision{"accept", "", ""}
+		}
+	}
+	if slices.Contains(w.back, g.Name) {
+		return decision{"accept", "w_c_" + g.Name + "_would", ""}
+	}
+	if p.State == eval.Established && slices.Contains(w.spared, g.Name) && !inAny(p.Src, w.nospare) {
+		return decision{"accept", "w_spared", ""}
+	}
+	d := decision{"reject with icmpx admin-prohibited", "w_c_" + g.Name + "_denied", ""}
+	switch {
+	case t == Drop || p.State == eval.Established:
+		d.verdict = "drop"
+	case p.Proto == flow.TCP:
+		d.verdict = "reject with tcp reset"
+	}
+	return d
+}
