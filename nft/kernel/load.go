@@ -133,7 +133,8 @@ func (k *Kernel) content(ctx context.Context, rev nft.Revision, s state) error {
 
 // clear removes what is left of an earlier, incomplete load of the revision:
 // its chains, its maps of verdicts (they lead to its chains), and its sets that
-// the marker does not list. A set that another revision uses stays.
+// the marker does not list or that lost elements. A set that another revision
+// uses stays.
 func (k *Kernel) clear(ctx context.Context, rev nft.Revision, s state) error {
 	if err := k.idle(ctx, rev.ID); err != nil {
 		return err
@@ -150,7 +151,7 @@ func (k *Kernel) clear(ctx context.Context, rev nft.Revision, s state) error {
 			}
 			continue
 		}
-		if s.marks[setMark(v.Name)] != 0 && v.Data != nft.VerdictType {
+		if s.marks[setMark(v.Name)] != 0 && v.Data != nft.VerdictType && k.whole(ctx, &v, s) == nil {
 			continue
 		}
 		if err := k.dropSet(ctx, v.Name, s, true); err != nil && !errors.Is(err, unix.EBUSY) {

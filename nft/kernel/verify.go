@@ -45,21 +45,30 @@ func (k *Kernel) verify(ctx context.Context, rev nft.Revision, s state) error {
 			return fmt.Errorf("read back, chain %s has %d rules instead of %d", c.Name, s.rules[c.Name], len(c.Rules))
 		}
 	}
-	for _, v := range rev.Ruleset.Sets {
-		info, ok := s.sets[v.Name]
-		if !ok {
-			return fmt.Errorf("read back, set %s is missing", v.Name)
+	for i := range rev.Ruleset.Sets {
+		if err := k.whole(ctx, &rev.Ruleset.Sets[i], s); err != nil {
+			return err
 		}
-		got := info.count
-		if got < 0 || v.Interval && len(v.Key) == 1 {
-			var err error
-			if got, err = k.c.count(ctx, ours, v.Name); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// whole is nil where a content set is there with all of its elements. Where
+// the kernel does not say how many there are, they are counted.
+func (k *Kernel) whole(ctx context.Context, v *nft.Set, s state) error {
+	info, ok := s.sets[v.Name]
+	if !ok {
+		return fmt.Errorf("read back, set %s is missing", v.Name)
+	}
+	got := info.count
+	if got < 0 || v.Interval && len(v.Key) == 1 {
+		var err error
+		if got, err = k.c.count(ctx, ours, v.Name); err != nil {
+			return err
 		}
-		if got != len(v.Elements) {
-			return fmt.Errorf("read back, set %s has %d elements instead of %d", v.Name, got, len(v.Elements))
-		}
+	}
+	if got != len(v.Elements) {
+		return fmt.Errorf("read back, set %s has %d elements instead of %d", v.Name, got, len(v.Elements))
 	}
 	return nil
 }
