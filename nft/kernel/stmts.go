@@ -81,6 +81,9 @@ var fields = map[nft.Field]fieldInfo{
 	nft.FibDaddr: {fibType, func(reg uint32) expr.Any {
 		return &expr.Fib{Register: reg, ResultADDRTYPE: true, FlagDADDR: true}
 	}, nil},
+	nft.FibOIFName: {nft.IfName, func(reg uint32) expr.Any {
+		return &expr.Fib{Register: reg, ResultOIFNAME: true, FlagDADDR: true}
+	}, nil},
 }
 
 // ruleWriter turns one rule's statements into expressions. Anonymous sets that
