@@ -239,15 +239,21 @@ func (c Connection) Guessed() bool {
 // tuple's source (before SNAT), the server the reply tuple's (after DNAT).
 // Asked is the original destination where that is another one.
 func (c Connection) Flow() (f flow.Flow, asked netip.AddrPort) {
-	f = flow.Flow{Client: c.Orig.Src, Server: c.Reply.Src, Proto: c.Orig.Proto, Port: c.Reply.SrcPort}
-	if f.Proto.IsICMP() {
+	server := netip.AddrPortFrom(c.Reply.Src, c.Reply.SrcPort)
+	wanted := netip.AddrPortFrom(c.Orig.Dst, c.Orig.DstPort)
+	if !c.Reply.Src.IsValid() || c.Reply.Proto != c.Orig.Proto {
+		server = wanted
+	}
+	f = flow.Flow{Client: c.Orig.Src, Server: server.Addr(), Proto: c.Orig.Proto}
+	switch {
+	case f.Proto.HasPorts():
+		f.Port = server.Port()
+	case f.Proto.IsICMP():
 		f.Port = uint16(c.Orig.Type)
+		server, wanted = netip.AddrPortFrom(server.Addr(), 0), netip.AddrPortFrom(wanted.Addr(), 0)
 	}
-	if !f.Server.IsValid() {
-		f.Server, f.Port = c.Orig.Dst, c.Orig.DstPort
-	}
-	if c.Orig.Dst != f.Server || f.Proto.HasPorts() && c.Orig.DstPort != f.Port {
-		asked = netip.AddrPortFrom(c.Orig.Dst, c.Orig.DstPort)
+	if wanted != server {
+		asked = wanted
 	}
 	return f, asked
 }
