@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"weir/nft"
@@ -212,7 +211,14 @@ func (c *counting) Read(p []byte) (int, error) {
 
 var ids counting
 
-func (w *world) open(t testing.TB) *Machine {
+// failer is what testing.T and rapid.T share.
+type failer interface {
+	Helper()
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
+func (w *world) open(t failer) *Machine {
 	t.Helper()
 	m, err := Open(Parts{Kernel: w, Journal: w, Files: w, Rand: &ids,
 		Parse:   func(b []byte) (plans.Plan, error) { return testPlans[string(b)], nil },
@@ -320,6 +326,9 @@ func (w *world) words(m *Machine) string {
 		if id == "" {
 			return "-"
 		}
+		if h := m.State().Heads[m.State().Stable]; h.Revision == id {
+			return h.Step.Name // of equal revisions the one that was confirmed
+		}
 		for _, h := range m.State().Heads {
 			if h.Revision == id {
 				return h.Step.Name
@@ -343,4 +352,14 @@ func (w *world) words(m *Machine) string {
 		s += " back " + strings.Join(b, ",")
 	}
 	return s
+}
+
+type planT = plans.Plan
+
+func declared(group, service string) plans.Declared {
+	return plans.Declared{Name: "d-" + service, From: plans.Target{Groups: []string{group}}, To: plans.Target{Outside: true}, Services: services(service)}
+}
+
+func neverFrom(group, service string) plans.Never {
+	return plans.Never{Name: "n-" + service, From: plans.Target{Groups: []string{group}}, To: plans.Target{Outside: true}, Services: services(service), Deny: "reject"}
 }

@@ -1,14 +1,15 @@
 package phases
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"net/netip"
-	"reflect"
 	"slices"
 	"time"
 
 	"weir/phases/compile"
+	"weir/phases/flow"
 	"weir/phases/policy"
 	"weir/phases/refactor"
 	"weir/plans"
@@ -21,7 +22,7 @@ type Material struct {
 	UpTo         time.Time          // evidence is up to here
 	Evidence     string             // its hash
 	Lifelines    []compile.Lifeline // the machine's own
-	Self         []netip.Prefix     // this machine's addresses
+	Self         []netip.Prefix     // this machine's addresses; a plan that names "self" cannot be frozen without
 	Never        []plans.Never      // from answers (enforce.Nevers)
 	Links        []netip.Prefix     // prefixes of the inside links
 	InboundAllow []compile.InboundRule
@@ -30,14 +31,18 @@ type Material struct {
 
 // input is everything that a step's revision is computed from. over is the
 // confirmed step that it is frozen upon, or nil.
-func input(plan plans.Plan, step Step, over *Frozen, m Material) compile.Input {
+func input(plan plans.Plan, step Step, over *Frozen, m Material) (compile.Input, error) {
+	rules, err := rulesFor(plan, step, over, m.Policy)
+	if err != nil {
+		return compile.Input{}, err
+	}
 	in := compile.Input{
 		Scope: compile.Scope{
 			Hooks: plan.Scope.Hooks, Inside: plan.Scope.Inside, Outside: plan.Scope.Outside,
 			InsideIfaces: plan.Scope.InsideIfaces, OutsideIfaces: plan.Scope.OutsideIfaces,
 			Inbound: plan.Scope.Inbound, InboundAllow: m.InboundAllow,
 		},
-		Policy:   rulesFor(plan, step, over, m.Policy),
+		Policy:   rules,
 		Links:    m.Links,
 		LogGroup: plan.Capture.LogGroup, VerdictGroup: plan.Capture.VerdictGroup, HoneypotPort: plan.Capture.HoneypotPort,
 	}
@@ -55,13 +60,25 @@ func input(plan plans.Plan, step Step, over *Frozen, m Material) compile.Input {
 		}
 		in.Groups = append(in.Groups, cg)
 	}
+	who := resolver{plan, m.Self}
 	for _, l := range plan.Lifelines {
-		in.Lifelines = append(in.Lifelines, compile.Lifeline{Name: l.Name, Services: l.Services,
-			From: resolve(plan, l.From, m.Self), To: resolve(plan, l.To, m.Self)})
+		from, err1 := who.resolve(l.From)
+		to, err2 := who.resolve(l.To)
+		if err := errors.Join(err1, err2); err != nil {
+			return in, fmt.Errorf("lifeline %s: %w", l.Name, err)
+		}
+		c := compile.Lifeline{Name: l.Name, From: from, To: to, Services: l.Services}
+		if narrowed, ok := inFamilies(c, l.Families); ok {
+			in.Lifelines = append(in.Lifelines, narrowed)
+		}
 	}
 	in.Lifelines = append(in.Lifelines, m.Lifelines...)
 	for _, n := range slices.Concat(plan.Never, m.Never) {
-		c := compile.Never{Name: n.Name, To: resolve(plan, n.To, m.Self), Services: n.Services, Deny: compile.Treatment(n.Deny)}
+		to, err := who.resolve(n.To)
+		if err != nil {
+			return in, fmt.Errorf("never %s: %w", n.Name, err)
+		}
+		c := compile.Never{Name: n.Name, To: to, Services: n.Services, Deny: compile.Treatment(n.Deny)}
 		if n.From.Any || n.From.Inside || n.From.Outside {
 			in.Never = append(in.Never, c)
 			continue
@@ -70,12 +87,42 @@ func input(plan plans.Plan, step Step, over *Frozen, m Material) compile.Input {
 			c.Group = g
 			in.Never = append(in.Never, c)
 		}
-		c.Group = ""
-		if c.From = resolve(plan, plans.Target{Self: n.From.Self, Prefixes: n.From.Prefixes}, m.Self); len(c.From) > 0 {
+		if n.From.Self || len(n.From.Prefixes) > 0 {
+			c.Group = ""
+			if c.From, err = who.resolve(plans.Target{Self: n.From.Self, Prefixes: n.From.Prefixes}); err != nil {
+				return in, fmt.Errorf("never %s: %w", n.Name, err)
+			}
 			in.Never = append(in.Never, c)
 		}
 	}
-	return in
+	return in, nil
+}
+
+// inFamilies limits a lifeline to families; false where nothing is left of it.
+func inFamilies(l compile.Lifeline, families []flow.Family) (compile.Lifeline, bool) {
+	if len(families) != 1 {
+		return l, true
+	}
+	of := func(list []netip.Prefix) ([]netip.Prefix, bool) {
+		var out []netip.Prefix
+		for _, p := range list {
+			if flow.FamilyOf(p.Addr()) == families[0] {
+				out = append(out, p)
+			}
+		}
+		return out, len(out) > 0 || len(list) == 0
+	}
+	var ok1, ok2 bool
+	l.From, ok1 = of(l.From)
+	l.To, ok2 = of(l.To)
+	if len(l.From)+len(l.To) == 0 {
+		everywhere := netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+		if families[0] == flow.IPv4 {
+			everywhere = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+		}
+		l.To = []netip.Prefix{everywhere}
+	}
+	return l, ok1 && ok2
 }
 
 // rulesFor chooses each group's rules. A group that denies already, and that
@@ -84,7 +131,7 @@ func input(plan plans.Plan, step Step, over *Frozen, m Material) compile.Input {
 // confirmed one requested again, or the one with which a changed plan comes
 // into force: there such a group gets the fresh rules beside the old ones, so
 // that nothing that passes now is denied.
-func rulesFor(plan plans.Plan, step Step, over *Frozen, fresh policy.Policy) policy.Policy {
+func rulesFor(plan plans.Plan, step Step, over *Frozen, fresh policy.Policy) (policy.Policy, error) {
 	denies := func(group string) bool {
 		if over == nil || slices.Contains(step.Narrows, group) {
 			return false
@@ -102,38 +149,55 @@ func rulesFor(plan plans.Plan, step Step, over *Frozen, fresh policy.Policy) pol
 			}
 		}
 	}
+	have := map[string]bool{}
+	for _, r := range out.Rules {
+		have[ruleKey(r)] = true
+	}
 	for _, r := range fresh.Rules {
-		if denies(r.Group) && (!widen || slices.ContainsFunc(out.Rules, func(o policy.Rule) bool { return reflect.DeepEqual(o, r) })) {
+		if denies(r.Group) && (!widen || have[ruleKey(r)]) {
 			continue
 		}
 		out.Rules = append(out.Rules, r)
 	}
+	var err error
 	for _, r := range plan.Refactor {
 		if slices.Contains(step.Swapped, r.Name) {
-			out = refactor.Replace(out, plan, r)
+			if out, err = refactor.Apply(out, plan, r); err != nil {
+				return out, err
+			}
 		}
 	}
-	return out
+	return out, nil
 }
 
-// resolve turns a target into prefixes; none means any.
-func resolve(plan plans.Plan, t plans.Target, self []netip.Prefix) []netip.Prefix {
+// resolver turns targets into prefixes.
+type resolver struct {
+	plan plans.Plan
+	self []netip.Prefix
+}
+
+// resolve returns a target's prefixes; none means any, so a target that names
+// nobody is an error.
+func (r resolver) resolve(t plans.Target) ([]netip.Prefix, error) {
 	if t.Any || t.Outside {
-		return nil
+		return nil, nil
 	}
 	out := slices.Clone(t.Prefixes)
 	if t.Inside {
-		out = append(out, plan.Scope.Inside...)
+		out = append(out, r.plan.Scope.Inside...)
 	}
 	if t.Self {
-		out = append(out, self...)
+		out = append(out, r.self...)
 	}
 	for _, name := range t.Groups {
-		if g, ok := groupOf(plan, name); ok {
+		if g, ok := groupOf(r.plan, name); ok {
 			out = append(out, g.Members...)
 		}
 	}
-	return out
+	if len(out) == 0 {
+		return nil, errors.New("it names no addresses that are known here")
+	}
+	return out, nil
 }
 
 // shareBy: by MAC where every member is on a link, else by IPv4 address.
@@ -153,4 +217,10 @@ func seed(plan, group string) uint32 {
 	h := fnv.New32a()
 	fmt.Fprintf(h, "%s/%s", plan, group)
 	return h.Sum32()
+}
+
+// Draft is what a step would be compiled from if it were frozen now upon
+// nothing: for showing a plan before anything is confirmed.
+func Draft(plan plans.Plan, step Step, m Material) (compile.Input, error) {
+	return input(plan, step, nil, m)
 }

@@ -1,6 +1,7 @@
 package phases
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 
@@ -29,7 +30,7 @@ func Narrower(from, to compile.Input) []string {
 		f := from.Groups[i]
 		a := Target{Treatment: t.Treatment, Share: t.Share, Prefixes: t.Prefixes}
 		b := Target{Treatment: f.Treatment, Share: f.Share, Prefixes: f.Prefixes}
-		if narrower(a, b) || t.Share != 0 && (t.ShareBy != f.ShareBy || t.Seed != f.Seed) || !covers(to.Policy, from.Policy, t.Name) {
+		if narrower(a, b) || t.Share != 0 && f.Share != 0 && (t.ShareBy != f.ShareBy || t.Seed != f.Seed) || !covers(to.Policy, from.Policy, t.Name) {
 			out = append(out, t.Name)
 		}
 	}
@@ -62,15 +63,35 @@ func sameDispatch(from, to compile.Input) bool {
 	return true
 }
 
-// covers says whether every rule of a group in "small" is in "big".
+// diffRules is how many rules of a group are compared as sets of packets; of
+// more, each rule must be there as it is.
+const diffRules = 2000
+
+// covers says whether every flow that "small" allows a group is allowed in
+// "big", too.
 func covers(big, small policy.Policy, group string) bool {
-	plain := func(r policy.Rule) policy.Rule {
-		return policy.Rule{Group: r.Group, Endpoints: r.Endpoints, To: r.To, Services: r.Services, Families: r.Families}
-	}
-	for _, r := range small.Rules {
-		if r.Group == group && !slices.ContainsFunc(big.Rules, func(o policy.Rule) bool { return reflect.DeepEqual(plain(r), plain(o)) }) {
-			return false
+	have, n := map[string]bool{}, 0
+	for _, r := range big.Rules {
+		if r.Group == group {
+			have[ruleKey(r)] = true
+			n++
 		}
 	}
-	return true
+	same := true
+	for _, r := range small.Rules {
+		if r.Group == group {
+			same = same && have[ruleKey(r)]
+			n++
+		}
+	}
+	if same || n > diffRules {
+		return same
+	}
+	_, lost := policy.Diff(big, small, group)
+	return len(lost) == 0
+}
+
+// ruleKey is a text of what a rule allows.
+func ruleKey(r policy.Rule) string {
+	return fmt.Sprint(r.Group, r.Endpoints, r.To, r.Services, r.Families)
 }

@@ -94,8 +94,11 @@ func (m *Machine) freeze(now time.Time, by Actor, step Step, mat Material) (Froz
 		}
 		over = &f
 	}
-	f := Frozen{Input: input(m.plan, step, over, mat)}
+	var f Frozen
 	var err error
+	if f.Input, err = input(m.plan, step, over, mat); err != nil {
+		return Frozen{}, err
+	}
 	if f.Rules, err = m.Compile(f.Input); err != nil {
 		return Frozen{}, err
 	}

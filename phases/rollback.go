@@ -103,9 +103,12 @@ func phaseOrder(step string) int {
 // RollbackGroup puts one group back to alert and touches nobody else.
 func (m *Machine) RollbackGroup(ctx context.Context, now time.Time, by Actor, group string) error {
 	fail := func(err error) error { return fmt.Errorf("cannot put group %s back to alert: %w", group, err) }
-	_, _ = m.Recover(ctx, now) // not fatal: a rollback works in every state
+	_, looked := m.Recover(ctx, now) // not fatal: a rollback works in every state
 	if _, ok := groupOf(m.plan, group); !ok {
 		return fail(errors.New("the plan has no such group"))
+	}
+	if looked == nil && !m.look.Present {
+		return fail(fmt.Errorf("%w: the kernel is empty and everything passes", ErrNothing))
 	}
 	tx, err := m.newTx()
 	if err != nil {

@@ -212,6 +212,9 @@ func (s *State) apply(r Record) {
 // done applies the outcome of an intent that the kernel shows.
 func (s *State) done(i, seen Record) {
 	s.Gone, s.LastTx = false, i.Tx
+	if i.Op != OpArm && i.Op != OpGroup {
+		s.Drift = "" // every map was written
+	}
 	switch i.Op {
 	case OpArm:
 		s.LastLapse = false

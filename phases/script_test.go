@@ -1,0 +1,329 @@
+package phases
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/nft"
+)
+
+// A script is a row of words, each one thing that happens:
+//
+//	apply:P      register plan P         drill         exercise unblock
+//	req[:STEP]   freeze                  ok:WHO no:WHO approve, deny
+//	arm[:LEASE]  arm, or a brownout      yes           confirm
+//	back[:TO]    roll back               group:G       put one group back
+//	pause resume                         wait:D        time passes
+//	restart      a new process           reboot        a new, empty kernel
+//	delete       somebody deletes the table
+//	hand:TO      nft -f of the backout   raw:TO        its bytes, without the daemon
+//	foreign      somebody writes the maps look         recover
+//	restore      after a reboot          to:STEP       every step up to STEP, confirmed
+//
+// A word may end in =ERR: it must fail with that error.
+type script struct {
+	t failer
+	w *world
+	m *Machine
+	f func(*world) Facts
+}
+
+var people = map[string]Actor{"anna": anna, "ben": ben, "cleo": cleo, "root": root,
+	"anna-sudo": {UID: 0, LoginUID: 1001, Name: "root"}}
+
+var errNames = map[string]error{
+	"noplan": ErrNoPlan, "gate": ErrGate, "pending": ErrPending, "notrial": ErrNoTrial, "paused": ErrPaused, "notpaused": ErrNotPaused,
+	"drift": ErrDrift, "lifeline": ErrLifeline, "nonext": ErrNoNext, "notnext": ErrNotNext, "norequest": ErrNoRequest, "nosuch": ErrNoSuchStep,
+	"brownout": ErrBrownout, "nothing": ErrNothing, "sameplan": ErrSamePlan, "notapproved": ErrNotApproved, "self": ErrSelfApproval,
+	"twice": ErrApprovedOnce, "indistinct": ErrIndistinct, "expired": ErrExpired, "used": ErrUsed, "denied": ErrDenied,
+	"replanned": ErrReplanned, "over": ErrOverChanged, "replaced": ErrReplaced, "lapsed": ErrLapsed, "unknown": ErrUnknown,
+}
+
+func newScript(t failer) *script {
+	w := newWorld()
+	return &script{t: t, w: w, m: w.open(t), f: facts}
+}
+
+func (s *script) run(row string) {
+	s.t.Helper()
+	for _, word := range strings.Fields(row) {
+		word, want, fails := strings.Cut(word, "=")
+		err := s.do(word)
+		switch {
+		case fails && errNames[want] == nil:
+			s.t.Fatalf("%s: no such error name %q", word, want)
+		case fails && !errors.Is(err, errNames[want]):
+			s.t.Fatalf("%s in %q: %v; want %v", word, row, err, errNames[want])
+		case !fails && err != nil:
+			s.t.Fatalf("%s in %q: %v", word, row, err)
+		}
+		s.check(word)
+	}
+}
+
+func (s *script) do(word string) error {
+	w, m := s.w, s.m
+	word, arg, _ := strings.Cut(word, ":")
+	w.now = w.now.Add(time.Second)
+	switch word {
+	case "apply":
+		return m.Apply(ctx, w.now, anna, testPlans[arg], []byte(arg))
+	case "drill":
+		return m.Drilled(ctx, w.now, anna, time.Second)
+	case "req":
+		mat := material(w)
+		mat.Facts = s.f(w)
+		_, _, err := m.Request(ctx, w.now, anna, arg, mat)
+		return err
+	case "ok":
+		return m.Approve(ctx, w.now, people[arg], "")
+	case "no":
+		return m.Deny(ctx, w.now, people[arg], "", "")
+	case "arm":
+		var lease time.Duration
+		if arg != "" {
+			lease, _ = time.ParseDuration(arg)
+		}
+		_, err := m.Advance(ctx, w.now, anna, "", lease, s.f(w))
+		return err
+	case "yes":
+		return m.Confirm(ctx, w.now, anna)
+	case "back":
+		return m.Rollback(ctx, w.now, ben, arg)
+	case "group":
+		return m.RollbackGroup(ctx, w.now, ben, arg)
+	case "pause":
+		return m.Pause(ctx, w.now, ben, "lunch")
+	case "resume":
+		return m.Resume(ctx, w.now, ben)
+	case "wait":
+		d, err := time.ParseDuration(arg)
+		w.now = w.now.Add(d)
+		return err
+	case "restart":
+		s.m = w.open(s.t)
+		_, err := s.m.Recover(ctx, w.now)
+		return err
+	case "reboot":
+		w.reboot()
+		w.boot += "'"
+	case "delete":
+		w.reboot()
+	case "hand", "raw":
+		from := w.running()
+		if from == "" {
+			from = w.stable
+		}
+		if arg == "" {
+			arg = "default"
+		}
+		var r nft.Rollback
+		if err := json.Unmarshal([]byte(w.out[from+"/"+arg]), &r); err != nil {
+			return fmt.Errorf("no backout from %s to %s: %w", from, arg, err)
+		}
+		if word == "hand" {
+			r.Kind = nft.TxHold
+		}
+		return w.Rollback(ctx, r)
+	case "foreign":
+		w.loaded["rffffffffffff"] = nft.Revision{ID: "rffffffffffff"}
+		w.stable, w.trial, w.tx, w.kind = "rffffffffffff", "", "somebody", nft.TxConfirm
+	case "look":
+		_, err := m.Recover(ctx, w.now)
+		return err
+	case "restore":
+		return m.Restore(ctx, w.now, Self)
+	case "to":
+		for {
+			if name, hash, _, _ := m.State().Current(); name == arg && hash == m.Plan().Hash {
+				return nil
+			}
+			for _, w := range []string{"wait:1h", "req", "ok:ben", "ok:cleo", "arm", "yes"} {
+				if err := s.do(w); err != nil {
+					return fmt.Errorf("%s on the way to %s: %w", w, arg, err)
+				}
+			}
+		}
+	default:
+		s.t.Fatalf("no such word: %s", word)
+	}
+	return nil
+}
+
+// check holds after every word: recovering again changes nothing, the state is
+// the fold of the journal, and the machine says what the kernel holds.
+func (s *script) check(word string) {
+	s.t.Helper()
+	if slices.Contains([]string{"reboot", "delete", "hand", "raw", "foreign", "wait"}, strings.SplitN(word, ":", 2)[0]) {
+		if _, err := s.m.Recover(ctx, s.w.now); err != nil {
+			s.t.Fatalf("recover after %s: %v", word, err)
+		}
+	} else if s.w.running() == "" && s.m.state.Trial != nil {
+		return // it lapsed by time alone; the next look sees it
+	}
+	if more, err := s.m.Recover(ctx, s.w.now); err != nil || len(more) > 0 {
+		s.t.Fatalf("after %s a second recover writes %+v, %v", word, more, err)
+	}
+	st := s.m.State()
+	if st.StableID != s.w.stable || (st.Trial != nil) != (s.w.running() != "") {
+		s.t.Fatalf("after %s the machine says %q trial %v, the kernel holds %s", word, st.StableID, st.Trial, s.w.words(s.m))
+	}
+	if got := len(s.m.back()); got != len(s.w.backed) {
+		s.t.Fatalf("after %s the machine says back %v, the kernel %v", word, s.m.back(), s.w.backed)
+	}
+	folded, _ := json.Marshal(Fold(s.w.records))
+	now, _ := json.Marshal(st)
+	if string(folded) != string(now) {
+		s.t.Fatalf("after %s the state is not the fold of the journal:\n%s\n%s", word, folded, now)
+	}
+}
+
+// end is what a script ends in.
+func (s *script) end() string {
+	out := s.w.words(s.m)
+	st := s.m.State()
+	if st.Pause != nil {
+		out += " paused"
+	}
+	if st.Gone {
+		out += " gone"
+	}
+	if st.Drift != "" {
+		out += " drift"
+	}
+	return out
+}
+
+func init() {
+	planNamed("p", nil)
+	plainApprovals := func(p *planT) {
+		p.Approvals = nil
+	}
+	planNamed("lax", plainApprovals)
+	planNamed("wider", func(p *planT) { // one more declared flow
+		p.Declared = append(p.Declared, declared("desks", "tcp/5432"))
+	})
+	planNamed("moved", func(p *planT) { // cameras got other members
+		p.Groups[0].Members = prefixes("10.1.0.0/17")
+	})
+	planNamed("never", func(p *planT) {
+		p.Never = append(p.Never, neverFrom("desks", "tcp/23"))
+	})
+	planNamed("nocore", func(p *planT) { // a wave less
+		p.Enforce.Waves = p.Enforce.Waves[:3]
+		p.Enforce.LeaveOpen = []string{"servers", "unassigned"}
+	})
+	planNamed("new", func(p *planT) { p.Environment = "new" })
+	planNamed("brown", func(p *planT) {
+		p.Enforce.Waves[0].Brownouts = []time.Duration{2 * time.Minute, 15 * time.Minute}
+	})
+	planNamed("widedesks", func(p *planT) { // the refactoring allows more than the evidence
+		p.Refactor[0].Allow[0].Services = services("tcp", "udp")
+	})
+}
+
+func TestScripts(t *testing.T) {
+	start := "apply:p drill "
+	for _, row := range []struct{ name, script, end string }{
+		{"nothing", "req=noplan ok:ben=noplan arm=noplan yes=notrial back=nothing resume=notpaused", "-"},
+		{"first step", "apply:p req ok:anna arm yes", "monitor"},
+		{"an observing step needs its approval", "apply:p req arm=notapproved", "-"},
+		{"the same plan twice", "apply:p apply:p=sameplan", "-"},
+		{"arming asks for a request", "apply:p arm=norequest", "-"},
+		{"a step that is not next", "apply:p req:watch=notnext req:enforce/block:nobody=nosuch", "-"},
+		{"the end", start + "to:watch req=nonext", "watch"},
+
+		{"lapse", "apply:p req ok:anna arm wait:11m yes=lapsed", "-"},
+		{"lapse seen by a new process", "apply:p req ok:anna arm wait:11m restart yes=lapsed", "-"},
+		{"lapse keeps the confirmed step", start + "to:enforce/alert req ok:ben ok:cleo arm wait:11m look", "enforce/alert"},
+		{"a lapsed step is frozen anew", start + "to:enforce/alert req ok:ben ok:cleo arm wait:11m arm=used req arm=notapproved ok:ben ok:cleo arm yes", "enforce/block:cameras"},
+		{"one trial at a time", "apply:p req ok:anna arm arm=pending req=pending apply:wider=pending", "- trial monitor"},
+		{"nobody is told twice", "apply:p req ok:anna arm yes yes=notrial", "monitor"},
+
+		{"quorum", start + "to:enforce/alert req ok:ben arm=notapproved ok:ben=twice ok:cleo arm", "enforce/alert trial enforce/block:cameras"},
+		{"no self-approval", start + "to:enforce/alert req ok:anna=self ok:anna-sudo=self", "enforce/alert"},
+		{"people who cannot be told apart", start + "to:enforce/alert req ok:root=indistinct", "enforce/alert"},
+		{"root alone in a small office", "apply:lax req ok:root arm yes", "monitor"},
+		{"expiry", start + "to:enforce/alert req ok:ben wait:241h ok:cleo arm=expired ok:ben arm", "enforce/alert trial enforce/block:cameras"},
+		{"denied", start + "to:enforce/alert req ok:ben no:cleo ok:ben=denied arm=denied", "enforce/alert"},
+		{"void by a plan", start + "to:enforce/alert req ok:ben ok:cleo apply:wider arm=replanned ok:ben=replanned", "enforce/alert"},
+		{"void by another request", start + "to:enforce/alert req ok:ben ok:cleo req arm=notapproved", "enforce/alert"},
+		{"void by a rollback", start + "to:enforce/block:cameras req ok:ben ok:cleo back resume arm=over", "enforce/alert"},
+
+		{"pause", start + "to:monitor req ok:ben pause arm=paused resume arm yes", "enforce/alert"},
+		{"pause in a trial", start + "to:monitor req ok:ben arm pause yes=paused resume yes", "enforce/alert"},
+
+		{"rollback ends a trial", start + "to:enforce/alert req ok:ben ok:cleo arm back arm=paused", "enforce/alert paused"},
+		{"rollback of the first trial", "apply:p req ok:anna arm back", "off paused"},
+		{"one step back", start + "to:enforce/block:desks back", "enforce/block:pilot paused"},
+		{"two steps back", start + "to:enforce/block:desks back back", "enforce/block:cameras paused"},
+		{"all the way", start + "to:enforce/block:cameras back back back back=nothing", "off paused"},
+		{"to a step", start + "to:watch back:enforce/alert", "enforce/alert paused"},
+		{"to a phase", start + "to:watch back:enforce", "enforce/block:core paused"},
+		{"the phase", start + "to:watch back:phase", "refactor/swap:desks paused"},
+		{"the phase before", start + "to:watch back:phase back:phase", "enforce/block:core paused"},
+		{"to off", start + "to:watch back:off", "off paused"},
+		{"to a step that never was", start + "to:enforce/alert back:watch=nosuch back:enforce/block:core=nosuch", "enforce/alert"},
+		{"and on again", start + "to:enforce/block:desks back resume to:watch", "watch"},
+		{"from off and on again", start + "to:enforce/block:desks back:off resume to:enforce/block:cameras", "enforce/block:cameras"},
+		{"after a widening nothing is denied by going back", "apply:widedesks drill to:refactor/swap:desks back", "enforce/block:core back desks paused"},
+		{"nor by ending its trial", "apply:widedesks drill to:enforce/block:core req ok:ben arm back", "enforce/block:core back desks paused"},
+		{"and it is a step to block again", "apply:widedesks drill to:enforce/block:core req ok:ben arm back resume req:enforce/block:pilot", "enforce/block:core back desks"},
+
+		{"one group", start + "to:enforce/block:core group:desks", "enforce/block:core back desks paused"},
+		{"one group blocks again by a step", start + "to:enforce/block:core group:desks resume req:enforce/block:pilot ok:ben ok:cleo arm yes", "enforce/block:pilot"},
+		{"one group, in a trial", start + "to:enforce/block:pilot req ok:ben ok:cleo arm group:cameras resume yes", "enforce/block:desks"},
+
+		{"brownouts first", "apply:brown drill to:enforce/alert req ok:ben ok:cleo arm=gate", "enforce/alert"},
+		{"brownout", "apply:brown drill to:enforce/alert req ok:ben ok:cleo arm:2m yes=brownout wait:3m look", "enforce/alert"},
+		{"brownouts keep the approval", "apply:brown drill to:enforce/alert req ok:ben ok:cleo arm:2m wait:3m arm=gate arm:15m wait:16m arm yes", "enforce/block:cameras"},
+		{"brownout that the plan does not have", start + "to:enforce/alert req ok:ben ok:cleo arm:2m=gate", "enforce/alert"},
+		{"brownout longer than planned", "apply:brown drill to:enforce/alert req ok:ben ok:cleo arm:16m=gate", "enforce/alert"},
+
+		{"by hand", start + "to:enforce/block:desks hand", "enforce/block:pilot paused"},
+		{"by hand in a trial", start + "to:enforce/block:pilot req ok:ben ok:cleo arm hand", "enforce/block:pilot paused"},
+		{"by hand to off", start + "to:watch hand:off", "off paused"},
+		{"by hand, then resumed", start + "to:enforce/block:desks hand req arm=paused resume to:watch", "watch"},
+		{"bytes", start + "to:enforce/block:desks raw:enforce/alert", "enforce/alert paused"},
+		{"bytes while dead", start + "to:enforce/block:desks raw restart", "enforce/block:pilot paused"},
+
+		{"reboot", start + "to:enforce/block:desks reboot", "- gone"},
+		{"reboot without anything", "apply:p reboot", "-"},
+		{"reboot in the first trial", "apply:p req ok:anna arm reboot req ok:anna arm yes", "monitor"},
+		{"restore", start + "to:enforce/block:desks reboot req=drift restore to:watch", "watch"},
+		{"restore what was back", start + "to:enforce/block:desks group:cameras reboot restore=paused resume restore", "enforce/block:desks back cameras"},
+		{"rolled back and rebooted", start + "to:enforce/block:desks back reboot restore=paused resume restore", "enforce/block:pilot"},
+		{"back to what the reboot unloaded", start + "to:enforce/block:desks reboot restore back", "enforce/block:pilot paused"},
+		{"deleted", start + "to:enforce/block:desks delete back=nothing", "- gone"},
+
+		{"foreign", start + "to:enforce/block:desks foreign arm=paused resume arm=drift req=drift", "rffffffffffff drift"},
+		{"foreign, then open", start + "to:enforce/block:desks foreign back:off", "- paused"},
+
+		{"environment new", "apply:new drill req:monitor=nosuch to:enforce/block:cameras", "enforce/block:cameras"},
+		{"no block without a drill", "apply:p to:enforce/alert req ok:ben ok:cleo arm=gate drill arm", "enforce/alert trial enforce/block:cameras"},
+
+		{"a plan changes nothing", start + "to:enforce/block:desks apply:wider", "enforce/block:desks"},
+		{"wider comes back at its place", start + "to:enforce/block:desks apply:wider req:enforce/block:desks ok:ben ok:cleo arm yes", "enforce/block:desks"},
+		{"wider, and on", start + "to:enforce/block:desks apply:wider to:watch", "watch"},
+		{"other members go through alert", start + "to:enforce/block:desks apply:moved req:enforce/alert ok:ben arm yes", "enforce/alert"},
+		{"other members block again", start + "to:enforce/block:desks apply:moved req:enforce/alert ok:ben arm yes req:enforce/block:cameras ok:ben ok:cleo arm yes req:enforce/block:core", "enforce/block:cameras"},
+		{"a never narrows", start + "to:enforce/block:desks apply:never req:enforce/alert", "enforce/block:desks"},
+		{"back over a changed plan", start + "to:enforce/block:desks apply:moved req ok:ben arm yes back", "enforce/block:desks back cameras,desks paused"},
+		{"the confirmed step again", start + "to:enforce/block:desks req:enforce/block:desks ok:ben ok:cleo arm yes", "enforce/block:desks"},
+		{"two plans, one confirm", start + "to:enforce/block:desks apply:moved apply:wider req:enforce/block:desks", "enforce/block:desks"},
+		{"back to the old plan", start + "to:enforce/block:desks apply:moved apply:p to:watch", "watch"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newScript(t)
+			s.run(row.script)
+			if got := s.end(); got != row.end {
+				t.Errorf("%s\nends in %q, want %q", row.script, got, row.end)
+			}
+		})
+	}
+}
