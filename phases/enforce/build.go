@@ -31,6 +31,7 @@ type Held struct {
 	Excluded  map[string]int `json:"excluded"`  // by group: flows that an excision took out
 	Untraced  map[string]int `json:"untraced"`  // by group: flows of which only the first packet was seen so far
 	Inbound   map[string]int `json:"inbound"`   // by group: flows that outside hosts opened
+	Lifeline  map[string]int `json:"lifeline"`  // by group: flows that a lifeline lets pass
 	Windowed  []string       `json:"windowed"`  // declared flows whose window is shut now
 	Expired   []string       `json:"expired"`   // declared flows that have expired
 	NoMembers []string       `json:"noMembers"` // declared flows whose source is in no group
@@ -83,7 +84,9 @@ type builder struct {
 	upTo     time.Time
 	held     Held
 	lines    lines
-	declared []plans.Declared // in force
+	declared []matcher // of the declared flows that are in force
+	never    nevers
+	life     lifelines
 	cells    map[cell][]monitor.Row
 	answered map[string][]flow.Flow // by the answer's id
 	many     map[peer]flow.Service  // peers with too many ports: the range that they span
@@ -97,10 +100,10 @@ type peer struct {
 
 // BuildWithOrigins is Build, with the origin of each rule at its index.
 func BuildWithOrigins(p *plans.Plan, rows []monitor.Row, answers Answers, upTo time.Time) (policy.Policy, Held, []Origin) {
-	b := &builder{plan: p, answers: answers, upTo: upTo, lines: lines{}, cells: map[cell][]monitor.Row{},
+	b := &builder{plan: p, answers: answers, upTo: upTo, lines: lines{}, never: neversOf(p), life: lifelinesOf(p), cells: map[cell][]monitor.Row{},
 		answered: map[string][]flow.Flow{},
 		held: Held{Attempts: map[string]int{}, Openings: map[string]int{}, Excluded: map[string]int{},
-			Untraced: map[string]int{}, Inbound: map[string]int{}}}
+			Untraced: map[string]int{}, Inbound: map[string]int{}, Lifeline: map[string]int{}}}
 	var out ruleList
 	b.declare(&out)
 	var kept []monitor.Row
@@ -116,6 +119,7 @@ func BuildWithOrigins(p *plans.Plan, rows []monitor.Row, answers Answers, upTo t
 	b.allowObserved(&out)
 	b.allowAnswered(&out)
 	b.held.Lines = b.lines.list(answers, upTo)
+	b.noteEvents()
 	pol, origins := out.sorted()
 	return pol, b.held, origins
 }
@@ -137,8 +141,12 @@ func (b *builder) normal(r monitor.Row) bool {
 
 // judge puts a row where it belongs: a cell to allow, or a line to ask about.
 func (b *builder) judge(r monitor.Row) {
-	g, known := groupOf(b.plan, r.Group)
-	if n := neverOf(b.plan, r.Group, r.Client, r.Server, r.Service); n != nil {
+	g := b.plan.Group(r.Group)
+	if b.life.passes(r.Group, r.Flow()) {
+		b.held.Lifeline[r.Group]++
+		return
+	}
+	if n := b.never.find(r.Group, r.Client, r.Server, r.Service); n != nil {
 		b.hold(finding.NeverSeen, r)
 		return
 	}
@@ -153,11 +161,11 @@ func (b *builder) judge(r monitor.Row) {
 		}
 		return
 	}
-	if declaredOf(b.plan, b.declared, r.Group, r.Client, r.Server, r.Service) {
+	if slices.ContainsFunc(b.declared, func(m matcher) bool { return m.covers(r.Group, r.Client, r.Server, r.Service) }) {
 		return
 	}
 	switch {
-	case !known || r.Group == plans.Unassigned && g.Allow != "observed":
+	case g == nil || r.Group == plans.Unassigned && g.Allow != "observed":
 		b.hold(finding.NotAssigned, r)
 	case !r.Answered && !r.Traced:
 		b.held.Untraced[r.Group]++
@@ -169,11 +177,12 @@ func (b *builder) judge(r monitor.Row) {
 		b.hold(finding.Guessed, r)
 	case b.holdMany(r):
 	default:
-		b.cells[b.cellOf(g, r)] = append(b.cells[b.cellOf(g, r)], r)
+		c := b.cellOf(g, r)
+		b.cells[c] = append(b.cells[c], r)
 	}
 }
 
-func (b *builder) cellOf(g plans.Group, r monitor.Row) cell {
+func (b *builder) cellOf(g *plans.Group, r monitor.Row) cell {
 	c := cell{group: r.Group, service: r.Service, reason: policy.Observed}
 	by := rulesBy(b.plan, g)
 	if slices.Contains(by, "endpoint") {
@@ -188,7 +197,7 @@ func (b *builder) cellOf(g plans.Group, r monitor.Row) cell {
 	return c
 }
 
-func rulesBy(p *plans.Plan, g plans.Group) []string {
+func rulesBy(p *plans.Plan, g *plans.Group) []string {
 	if len(g.RulesBy) > 0 {
 		return g.RulesBy
 	}
@@ -201,7 +210,7 @@ func (b *builder) hold(k finding.Kind, r monitor.Row) {
 }
 
 func sightingOf(r monitor.Row) sighting {
-	return sighting{client: r.Client, first: r.First, last: r.Last, count: r.Connections, days: r.Days.List()}
+	return sighting{client: r.Client, first: r.First, last: r.Last, count: r.Connections, days: r.Days}
 }
 
 // allowObserved makes rules of the cells that were seen on enough days.
@@ -231,17 +240,39 @@ func (b *builder) allowObserved(out *ruleList) {
 		ready[c] = rows
 	}
 	for _, f := range pack(ready) {
-		g, _ := groupOf(b.plan, f.rule.Group)
+		g := b.plan.Group(f.rule.Group)
 		f.rule.Families, f.rule.Owner = narrowed(g.Families), g.Owner
 		out.add(f.rule, Origin{Flows: f.flows})
+	}
+}
+
+// noteEvents says of each rare flow into which calendar events its days fell.
+func (b *builder) noteEvents() {
+	zone := b.plan.Timezone
+	if zone == nil {
+		zone = time.UTC
+	}
+	for i, l := range b.held.Lines {
+		if l.Kind != finding.Rare {
+			continue
+		}
+		for _, e := range b.plan.Calendar {
+			for _, d := range b.lines[lineKey{l.Kind, l.Group, l.Service, l.Destination}].days.List() {
+				from, to := monitor.DayBounds(d, zone)
+				if len(plans.Spans(e.Window, zone, from, to)) > 0 {
+					b.held.Lines[i].Events = append(b.held.Lines[i].Events, e.Name)
+					break
+				}
+			}
+		}
 	}
 }
 
 // allowAnswered makes a rule of each answer "needed".
 func (b *builder) allowAnswered(out *ruleList) {
 	for _, a := range b.answers {
-		g, known := groupOf(b.plan, a.Group)
-		if a.Verdict != finding.Needed || !a.live(b.upTo) || !known || b.overruled(a) {
+		g := b.plan.Group(a.Group)
+		if a.Verdict != finding.Needed || !a.live(b.upTo) || g == nil || b.overruled(a) {
 			continue
 		}
 		r := policy.Rule{Group: a.Group, Services: []flow.Service{a.Service}, Reason: policy.Answered,
@@ -260,12 +291,4 @@ func (b *builder) overruled(a Answer) bool {
 		return o.ID() == a.ID() && o.live(b.upTo) && (o.At.After(a.At) ||
 			o.At.Equal(a.At) && strictness(o.Verdict) > strictness(a.Verdict))
 	})
-}
-
-// narrowed returns the families of a rule: none where both are meant.
-func narrowed(fs []flow.Family) []flow.Family {
-	if len(fs) >= 2 {
-		return nil
-	}
-	return slices.Clone(fs)
 }

@@ -17,22 +17,25 @@ import (
 // that hold at now. What the plan itself never allows counts as answered by it.
 func Lines(p *plans.Plan, judged []monitor.Judged, answers Answers, now time.Time) []Line {
 	ls := lines{}
-	never := map[lineKey]*plans.Never{}
+	never := byPlan{neversOf(p), map[lineKey]*plans.Never{}}
 	for _, j := range judged {
 		k := lineKey{finding.Kind(j.Verdict), j.Group, j.Service(), single(j.Server)}
 		ls.add(k, sighting{client: j.Client, first: j.First, last: j.Last, count: j.Count})
-		noteNever(p, never, k, j.Client)
+		never.note(k, j.Client)
 	}
-	return withPlan(ls.list(answers, now), never)
+	return never.answer(ls.list(answers, now))
 }
 
 // Census judges live connections by a policy: those that no rule allows, with
 // how many are open now. Records that ended, and those that outside hosts
-// opened, are not judged. groupOf is monitor.Evidence.GroupOf with the plan's
-// classifier.
+// opened, are not judged, nor what a lifeline of the plan lets pass. groupOf is
+// monitor.Evidence.GroupOf with the plan's classifier; "" for a record that is
+// not to be judged, such as one that a lifeline of this machine lets pass.
 func Census(p *plans.Plan, pol policy.Policy, records []flow.Record, groupOf func(flow.Record) string, answers Answers, now time.Time) []Line {
 	ls := lines{}
-	never := map[lineKey]*plans.Never{}
+	never := byPlan{neversOf(p), map[lineKey]*plans.Never{}}
+	life := lifelinesOf(p)
+	index := policy.NewIndex(pol.At(now))
 	for _, r := range records {
 		if r.Closed {
 			continue
@@ -42,31 +45,39 @@ func Census(p *plans.Plan, pol policy.Policy, records []flow.Record, groupOf fun
 			continue
 		}
 		group := groupOf(r)
-		if Allows(pol, group, r.Flow, now) && neverOf(p, group, r.Client, r.Server, r.Service()) == nil {
+		if group == "" || life.passes(group, r.Flow) {
+			continue
+		}
+		if _, allowed := index.Allows(group, r.Flow); allowed && never.find(group, r.Client, r.Server, r.Service()) == nil {
 			continue
 		}
 		k := lineKey{finding.WouldDeny, group, r.Service(), single(r.Server)}
 		ls.add(k, sighting{client: r.Client, first: r.First, last: r.Last, count: 1, open: 1})
-		noteNever(p, never, k, r.Client)
+		never.note(k, r.Client)
 	}
-	return withPlan(ls.list(answers, now), never)
+	return never.answer(ls.list(answers, now))
 }
 
 func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
-// noteNever remembers which entry of the plan answers a line; one client that
-// it does not speak of leaves the line unanswered (nil).
-func noteNever(p *plans.Plan, m map[lineKey]*plans.Never, k lineKey, client netip.Addr) {
-	n := neverOf(p, k.group, client, k.dest.Addr(), k.service)
-	if have, known := m[k]; known && have == nil {
-		return
-	}
-	m[k] = n
+// byPlan remembers which entry of the plan answers a line.
+type byPlan struct {
+	nevers
+	lines map[lineKey]*plans.Never
 }
 
-func withPlan(ls []Line, never map[lineKey]*plans.Never) []Line {
+// note takes in one client of a line: one that no entry speaks of leaves the
+// line unanswered (nil).
+func (b byPlan) note(k lineKey, client netip.Addr) {
+	if have, known := b.lines[k]; known && have == nil {
+		return
+	}
+	b.lines[k] = b.find(k.group, client, k.dest.Addr(), k.service)
+}
+
+func (b byPlan) answer(ls []Line) []Line {
 	for i, l := range ls {
-		n := never[lineKey{l.Kind, l.Group, l.Service, l.Destination}]
+		n := b.lines[lineKey{l.Kind, l.Group, l.Service, l.Destination}]
 		if n == nil {
 			continue
 		}
@@ -119,19 +130,6 @@ func Join(lists ...[]Line) []Line {
 		}
 	}
 	return out
-}
-
-// Allows says whether a policy allows a flow of a group at a moment.
-func Allows(pol policy.Policy, group string, f flow.Flow, now time.Time) bool {
-	return slices.ContainsFunc(pol.Rules, func(r policy.Rule) bool { return matches(r, group, f, now) })
-}
-
-func matches(r policy.Rule, group string, f flow.Flow, now time.Time) bool {
-	return r.Group == group && (r.Expires.IsZero() || now.Before(r.Expires)) &&
-		(len(r.Endpoints) == 0 || contains(r.Endpoints, f.Client)) &&
-		(len(r.To) == 0 || contains(r.To, f.Server)) &&
-		slices.ContainsFunc(r.Services, func(s flow.Service) bool { return s.Contains(f.Service()) }) &&
-		inFamilies(r.Families, f.Family())
 }
 
 // Nevers returns the answers "never" that hold at a moment, as the plan would

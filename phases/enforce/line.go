@@ -8,6 +8,7 @@ import (
 
 	"weir/phases/finding"
 	"weir/phases/flow"
+	"weir/phases/monitor"
 )
 
 // Line is one question: a group, a service and a destination, from however many
@@ -122,21 +123,21 @@ type lineKey struct {
 type sum struct {
 	Line
 	clients map[netip.Addr]bool
-	days    map[int32]bool
+	days    monitor.Days
 }
 
 type sighting struct {
 	client      netip.Addr
 	first, last time.Time
 	count       uint64
-	days        []int32
+	days        monitor.Days
 	open        int
 }
 
 func (ls lines) add(k lineKey, s sighting) {
 	l := ls[k]
 	if l == nil {
-		l = &sum{clients: map[netip.Addr]bool{}, days: map[int32]bool{}}
+		l = &sum{clients: map[netip.Addr]bool{}}
 		l.Kind, l.Group, l.Service, l.Destination = k.kind, k.group, k.service, k.dest
 		l.ID = finding.Question(k.group, k.service.String(), destinationText(k.dest))
 		ls[k] = l
@@ -150,9 +151,7 @@ func (ls lines) add(k lineKey, s sighting) {
 	l.Count += s.count
 	l.Open += s.open
 	l.clients[s.client] = true
-	for _, d := range s.days {
-		l.days[d] = true
-	}
+	l.days.Union(s.days)
 }
 
 // list finishes the sums: sorted, with the answers that hold at a moment.
@@ -160,7 +159,7 @@ func (ls lines) list(answers Answers, at time.Time) []Line {
 	out := make([]Line, 0, len(ls))
 	for _, s := range ls {
 		l := s.Line
-		l.Endpoints, l.Days = len(s.clients), len(s.days)
+		l.Endpoints, l.Days = len(s.clients), s.days.Len()
 		for a := range s.clients {
 			l.Examples = append(l.Examples, a)
 		}

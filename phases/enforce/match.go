@@ -8,82 +8,72 @@ import (
 	"weir/plans"
 )
 
-// groupOf returns the plan's group of a name; false for one that a later plan
-// no longer has.
-func groupOf(p *plans.Plan, name string) (plans.Group, bool) {
-	i := slices.IndexFunc(p.Groups, func(g plans.Group) bool { return g.Name == name })
-	if i < 0 {
-		return plans.Group{}, false
-	}
-	return p.Groups[i], true
+// matcher answers for one entry of a plan whether it speaks of a flow. It is
+// resolved once: a plan is asked of for every flow of the evidence.
+type matcher struct {
+	clients    map[string][]netip.Prefix // by group; none: the whole group
+	dests      []netip.Prefix
+	everywhere bool
+	services   []flow.Service // none: every service
+	families   []flow.Family  // none: both
 }
 
-// descends says whether a group is, or extends over any number of parents, one
-// of the named.
-func descends(p *plans.Plan, name string, of []string) bool {
-	for range p.Groups {
-		if slices.Contains(of, name) {
-			return true
-		}
-		g, ok := groupOf(p, name)
-		if !ok || g.Extends == "" {
-			return false
-		}
-		name = g.Extends
+func newMatcher(p *plans.Plan, from, to plans.Target, services []flow.Service, families []flow.Family) matcher {
+	m := matcher{clients: map[string][]netip.Prefix{}, services: services, families: families}
+	for _, c := range p.Clients(from) {
+		m.clients[c.Group] = c.Endpoints
 	}
-	return slices.Contains(of, name)
+	m.dests, m.everywhere = p.Resolve(to)
+	return m
+}
+
+func (m matcher) covers(group string, client, server netip.Addr, s flow.Service) bool {
+	ends, meant := m.clients[group]
+	return meant && (len(ends) == 0 || contains(ends, client)) &&
+		(m.everywhere || contains(m.dests, server)) &&
+		(len(m.services) == 0 || slices.ContainsFunc(m.services, func(x flow.Service) bool { return x.Contains(s) })) &&
+		(len(m.families) == 0 || slices.Contains(m.families, flow.FamilyOf(server)))
 }
 
 func contains(ps []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(ps, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// from says whether a client of a group is meant by a target.
-func from(p *plans.Plan, t plans.Target, group string, client netip.Addr) bool {
-	if t.Any || t.Inside || descends(p, group, t.Groups) || contains(t.Prefixes, client) {
-		return true
+// lifelines are what passes before anything is judged.
+type lifelines []matcher
+
+func lifelinesOf(p *plans.Plan) lifelines {
+	var out lifelines
+	for _, l := range p.Lifelines {
+		out = append(out, newMatcher(p, l.From, l.To, l.Services, l.Families))
 	}
-	if t.Self {
-		g, ok := groupOf(p, group)
-		return ok && g.Self
-	}
-	return false
+	return out
 }
 
-// to says whether a server is meant by a target. Only what goes outside is
-// judged, so outside is everywhere.
-func to(p *plans.Plan, t plans.Target, server netip.Addr) bool {
-	if t.Any || t.Outside || contains(t.Prefixes, server) || t.Inside && contains(p.Scope.Inside, server) {
-		return true
-	}
-	for _, name := range t.Groups {
-		if g, ok := groupOf(p, name); ok && contains(g.Members, server) {
-			return true
-		}
-	}
-	return false
+func (ls lifelines) passes(group string, f flow.Flow) bool {
+	return slices.ContainsFunc(ls, func(m matcher) bool { return m.covers(group, f.Client, f.Server, f.Service()) })
 }
 
-func serves(ss []flow.Service, s flow.Service) bool {
-	return len(ss) == 0 || slices.ContainsFunc(ss, func(x flow.Service) bool { return x.Contains(s) })
+// nevers is what a plan never allows.
+type nevers struct {
+	entries []plans.Never
+	match   []matcher
 }
 
-func inFamilies(fs []flow.Family, f flow.Family) bool { return len(fs) == 0 || slices.Contains(fs, f) }
+func neversOf(p *plans.Plan) nevers {
+	n := nevers{entries: p.Never}
+	for _, e := range p.Never {
+		n.match = append(n.match, newMatcher(p, e.From, e.To, e.Services, nil))
+	}
+	return n
+}
 
-// neverOf returns the entry of the plan that never allows a flow, or nil.
-func neverOf(p *plans.Plan, group string, client, server netip.Addr, s flow.Service) *plans.Never {
-	for i, n := range p.Never {
-		if from(p, n.From, group, client) && to(p, n.To, server) && serves(n.Services, s) {
-			return &p.Never[i]
+// find returns the first entry that speaks of a flow, or nil.
+func (n nevers) find(group string, client, server netip.Addr, s flow.Service) *plans.Never {
+	for i, m := range n.match {
+		if m.covers(group, client, server, s) {
+			return &n.entries[i]
 		}
 	}
 	return nil
-}
-
-// declaredOf says whether a declared flow that is in force covers a flow.
-func declaredOf(p *plans.Plan, ds []plans.Declared, group string, client, server netip.Addr, s flow.Service) bool {
-	return slices.ContainsFunc(ds, func(d plans.Declared) bool {
-		return from(p, d.From, group, client) && to(p, d.To, server) && serves(d.Services, s) &&
-			inFamilies(d.Families, flow.FamilyOf(server))
-	})
 }

@@ -2,6 +2,7 @@ package enforce
 
 import (
 	"net/netip"
+	"slices"
 
 	"weir/phases/finding"
 	"weir/phases/flow"
@@ -26,7 +27,7 @@ func manyPorts(p *plans.Plan, rows []monitor.Row) map[peer]flow.Service {
 			continue
 		}
 		add(peer{r.Group, r.Client, r.Server, r.Service.Proto}, r.Service.Lo)
-		if g, ok := groupOf(p, r.Group); ok && !namesDestination(p, g) {
+		if g := p.Group(r.Group); g != nil && !slices.Contains(rulesBy(p, g), "destination") {
 			add(peer{r.Group, r.Client, netip.Addr{}, r.Service.Proto}, r.Service.Lo)
 		}
 	}
@@ -46,15 +47,6 @@ func manyPorts(p *plans.Plan, rows []monitor.Row) map[peer]flow.Service {
 		out[k] = s
 	}
 	return out
-}
-
-func namesDestination(p *plans.Plan, g plans.Group) bool {
-	for _, by := range rulesBy(p, g) {
-		if by == "destination" {
-			return true
-		}
-	}
-	return false
 }
 
 // holdMany holds a row back that is one of too many ports.

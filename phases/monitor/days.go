@@ -23,6 +23,12 @@ func DayOf(t time.Time, zone *time.Location) int32 {
 	return int32(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / 86400)
 }
 
+// DayBounds returns when a day begins in a zone, and when the next one does.
+func DayBounds(day int32, zone *time.Location) (from, to time.Time) {
+	y, m, d := time.Unix(int64(day)*86400, 0).UTC().Date()
+	return time.Date(y, m, d, 0, 0, 0, 0, zone), time.Date(y, m, d+1, 0, 0, 0, 0, zone)
+}
+
 func floor64(day int32) int32 { return day &^ 63 }
 
 // Add puts a day into the set.
