@@ -10,7 +10,7 @@ var fieldWords = func() [][]string {
 	var out [][]string
 	for _, f := range []Field{L4Proto, NFProtoF, IIFName, OIFName, IIFType, IPSaddr, IPDaddr, IP6Saddr,
 		IP6Daddr, EtherSaddr, ThSport, ThDport, TCPFlags, ICMPTypeF, ICMP6TypeF, CTState, CTDirection,
-		CTStatus, FibDaddr, SkUID} {
+		CTStatus, FibDaddr, FibOIFName, SkUID} {
 		out = append(out, strings.Fields(string(f)))
 	}
 	return out

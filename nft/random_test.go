@@ -147,7 +147,7 @@ func drawVerdict(t *rapid.T, name func() string) nft.Verdict {
 
 var keyFields = []nft.Field{nft.L4Proto, nft.NFProtoF, nft.IIFName, nft.OIFName, nft.IIFType, nft.IPSaddr, nft.IPDaddr,
 	nft.IP6Saddr, nft.IP6Daddr, nft.EtherSaddr, nft.ThSport, nft.ThDport, nft.ICMPTypeF, nft.ICMP6TypeF,
-	nft.CTDirection, nft.FibDaddr, nft.SkUID}
+	nft.CTDirection, nft.FibDaddr, nft.FibOIFName, nft.SkUID}
 
 func drawFields(t *rapid.T) []nft.Field {
 	return rapid.SliceOfN(rapid.SampledFrom(keyFields), 1, 4).Draw(t, "fields")

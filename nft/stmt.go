@@ -29,6 +29,7 @@ const (
 	CTDirection Field = "ct direction" // 0 original, 1 reply
 	CTStatus    Field = "ct status"    // a bit mask
 	FibDaddr    Field = "fib daddr type"
+	FibOIFName  Field = "fib daddr oifname" // where the packet would go, asked before it is routed
 	SkUID       Field = "meta skuid"
 )
 

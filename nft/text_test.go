@@ -85,6 +85,7 @@ func sample() nft.Ruleset {
 			nft.R(nft.Is(nft.ICMP6TypeF, []byte{1}, []byte{2}, []byte{135}), nft.Accept()),
 			nft.R(nft.Is(nft.ICMPTypeF, []byte{3}), nft.Accept()),
 			nft.R(nft.Is(nft.FibDaddr, nft.MarkKey(2)), nft.Accept()),
+			nft.R(nft.Is(nft.FibOIFName, nft.Iface("lan0")), nft.Accept()),
 			nft.R(nft.Is(nft.NFProtoF, nft.FamilyKey(flow.IPv6)), nft.Drop()),
 			nft.R(nft.Is(nft.IIFType, []byte{1, 0}), nft.Lookup("s_mac", nft.EtherSaddr)),
 			nft.R(nft.Is(nft.ThSport, nft.Port(68)), nft.Return()),

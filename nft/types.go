@@ -37,7 +37,7 @@ func (f Field) Type() Type {
 		return InetProto
 	case NFProtoF:
 		return NFProto
-	case IIFName, OIFName:
+	case IIFName, OIFName, FibOIFName:
 		return IfName
 	case IIFType:
 		return ifaceType

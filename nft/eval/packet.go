@@ -147,6 +147,11 @@ func (p *Packet) field(b []byte, f nft.Field) ([]byte, bool, error) {
 			v = 2
 		}
 		return binary.NativeEndian.AppendUint32(b, v), true, nil
+	case nft.FibOIFName:
+		if p.ToSelf {
+			return b, false, nil
+		}
+		return iface(p.Out)
 	case nft.SkUID:
 		if p.UID == nil {
 			return b, false, nil

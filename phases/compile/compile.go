@@ -40,7 +40,8 @@ func Compile(in Input) (nft.Revision, error) {
 		b.group(g)
 	}
 	letters := slices.Clone(b.hooks)
-	if b.nat() {
+	if b.redirects() {
+		b.nat()
 		letters = append(letters, nft.HookNAT)
 	}
 	if b.content.err != nil {

@@ -105,26 +105,22 @@ func (b *builder) entry(hook string) {
 	for _, f := range families {
 		rules = append(rules, rule(in("w_quar"+f.suffix, f.saddr), goTo("w_quarantined")))
 	}
-	b.chain(hook, append(rules, b.dispatch(hook, func(g string) string { return b.name("g_" + g) })...)...)
+	b.chain(hook, append(rules, b.dispatch(hook, func(g Group) nft.Verdict { return goTo(b.name("g_" + g.Name)) })...)...)
 }
 
 // dispatch leads to the group's chain: MAC before longest prefix before
 // interface, the rest is unassigned. In output this machine's own groups come
 // first.
-func (b *builder) dispatch(hook string, chain func(group string) string) []nft.Rule {
+func (b *builder) dispatch(hook string, verdict func(Group) nft.Verdict) []nft.Rule {
 	var rules []nft.Rule
 	var macs, ifaces []nft.Element
 	var members [2][]member
 	verdicts := map[string]*nft.Verdict{}
-	to := func(g string) *nft.Verdict {
-		if verdicts[g] == nil {
-			v := goTo(chain(g))
-			verdicts[g] = &v
-		}
-		return verdicts[g]
-	}
-	self := ""
+	to := func(g string) *nft.Verdict { return verdicts[g] }
+	var self *nft.Verdict
 	for _, g := range b.groups {
+		v := verdict(g)
+		verdicts[g.Name] = &v
 		for _, m := range g.MACs {
 			k, _ := parseMAC(m) // checked in checkGroups
 			macs = append(macs, nft.Element{Key: k, Verdict: to(g.Name)})
@@ -141,17 +137,17 @@ func (b *builder) dispatch(hook string, chain func(group string) string) []nft.R
 			continue
 		}
 		if len(g.UIDs) == 0 {
-			self = g.Name
+			self = &v
 			continue
 		}
 		m := nft.Match{Fields: []nft.Field{nft.SkUID}}
 		for _, u := range slices.Compact(slices.Sorted(slices.Values(g.UIDs))) {
 			m.Values = append(m.Values, nft.Value{Lo: host32(u)})
 		}
-		rules = append(rules, rule(m, goTo(chain(g.Name))))
+		rules = append(rules, rule(m, v))
 	}
-	if self != "" {
-		return append(rules, rule(goTo(chain(self))))
+	if self != nil {
+		return append(rules, rule(*self))
 	}
 	if hook != nft.HookOutput && len(macs) > 0 {
 		name := b.verdictMap(hook, "m", nft.EtherAddr, false, macs)
@@ -179,7 +175,7 @@ func (b *builder) dispatch(hook string, chain func(group string) string) []nft.R
 	if hook != nft.HookOutput && len(ifaces) > 0 {
 		rules = append(rules, rule(vmap(b.verdictMap(hook, "i", nft.IfName, false, ifaces), nft.IIFName)))
 	}
-	return append(rules, rule(goTo(chain(Unassigned))))
+	return append(rules, rule(*to(Unassigned)))
 }
 
 // verdictMap makes a map of this revision; both filter hooks share it.
@@ -242,10 +238,16 @@ func (b *builder) group(g Group) {
 // treat ends a chain: deny for those that the treatment applies to, alert for
 // the rest.
 func (b *builder) treat(g Group, deny string) []nft.Rule {
-	alert := rule(goTo(nft.AlertChain(g.Name)))
+	rest := goTo(nft.AlertChain(g.Name))
 	if !g.Treatment.Denies() {
-		return []nft.Rule{alert}
+		return []nft.Rule{rule(rest)}
 	}
+	return b.apply(g, goTo(deny), rest)
+}
+
+// apply gives one verdict to those that the treatment applies to, another to
+// the rest of the group.
+func (b *builder) apply(g Group, yes, rest nft.Verdict) []nft.Rule {
 	who := [][]nft.Stmt{nil}
 	if len(g.Prefixes) > 0 {
 		who = nil
@@ -266,10 +268,10 @@ func (b *builder) treat(g Group, deny string) []nft.Rule {
 			}
 			w = append(append(guard, w...), hash)
 		}
-		rules = append(rules, nft.Rule{Stmts: append(slices.Clone(w), goTo(deny))})
+		rules = append(rules, nft.Rule{Stmts: append(slices.Clone(w), yes)})
 	}
 	if len(g.Prefixes) > 0 || g.partial() {
-		rules = append(rules, alert)
+		rules = append(rules, rule(rest))
 	}
 	return rules
 }

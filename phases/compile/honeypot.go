@@ -1,6 +1,11 @@
 package compile
 
-import "weir/nft"
+import (
+	"cmp"
+	"slices"
+
+	"weir/nft"
+)
 
 // HoneypotSet holds a family while its captured flows may live: a lease that
 // the daemon refreshes after a probe came through. While the set is empty
@@ -34,5 +39,116 @@ func honeypotGate(port uint16) []nft.Chain {
 	}
 }
 
-// nat writes the redirect where any group or never rule has one.
-func (b *builder) nat() bool { return false }
+// redirects says whether the revision needs the nat entry: a honeypot exists in
+// the plan or in this step, and forwarded packets are judged.
+func (b *builder) redirects() bool {
+	if !slices.Contains(b.hooks, nft.HookForward) {
+		return false
+	}
+	return b.in.NAT || slices.ContainsFunc(b.groups, func(g Group) bool { return g.Treatment == Honeypot }) ||
+		slices.ContainsFunc(b.in.Never, func(n Never) bool { return n.Deny == Honeypot })
+}
+
+// nat writes the redirect. It asks what filter asks, in the same order, and
+// redirects only what filter would deny: with the lease gone, filter rejects.
+//
+//	chain rID_n {
+//	  meta nfproto != @w_hp accept                   # no lease: nothing is redirected
+//	  fib daddr type local accept
+//	  jump rID_scope_n
+//	  jump rID_lifelines
+//	  ip saddr @w_quar4 accept
+//	  ip6 saddr @w_quar6 accept
+//	  ip saddr vmap @rID_n4                          # dispatch as in filter
+//	  …
+//	}
+//	chain rID_ng_<group> {
+//	  … goto rID_nd_<group>                          # never: honeypot
+//	  ip daddr . meta l4proto @x4… accept            # allow rules
+//	  goto rID_nd_<group>
+//	}
+//	chain rID_nd_<group> {
+//	  meta l4proto != tcp accept                     # filter rejects
+//	  jump w_unblocks
+//	  meta nfproto vmap @w_g_<group>
+//	  jump w_capture
+//	  limit rate 100/second burst 100 packets log prefix "weir h <group> " group 101 snaplen 96
+//	  counter name w_c_<group>_denied
+//	  meta l4proto tcp redirect to :2323
+//	}
+func (b *builder) nat() {
+	hook := nft.HookNAT
+	if b.in.Off || !b.denies() {
+		b.chain(hook, rule(accept))
+		return
+	}
+	b.scope(hook)
+	rules := []nft.Rule{
+		rule(notIn(HoneypotSet, nft.NFProtoF), accept),
+		rule(is(nft.FibDaddr, nft.Value{Lo: host32(fibLocal)}), accept),
+		rule(jump(b.name("scope_" + hook))),
+		rule(jump(b.name("lifelines"))),
+	}
+	for _, f := range families {
+		rules = append(rules, rule(in("w_quar"+f.suffix, f.saddr), accept))
+	}
+	b.chain(hook, append(rules, b.dispatch(hook, func(g Group) nft.Verdict {
+		if b.captures(g) {
+			return goTo(b.name("ng_" + g.Name))
+		}
+		return accept
+	})...)...)
+	for _, g := range b.groups {
+		if b.captures(g) {
+			b.captured(g)
+		}
+	}
+}
+
+// captures says whether any flow of a group is redirected in this step.
+func (b *builder) captures(g Group) bool {
+	return g.Treatment == Honeypot || g.Treatment.Denies() && slices.ContainsFunc(b.in.Never, func(n Never) bool {
+		return n.Deny == Honeypot && (n.Group == "" || n.Group == g.Name)
+	})
+}
+
+func (b *builder) captured(g Group) {
+	redirect := b.apply(g, goTo(b.name("nd_"+g.Name)), accept)
+	yes := goTo(b.name("nv_" + g.Name))
+	b.chain("nv_"+g.Name, redirect...)
+	byDeny := map[Treatment][]tuple{}
+	for _, n := range b.in.Never {
+		if n.Group == "" || n.Group == g.Name {
+			t := cmp.Or(n.Deny, g.Treatment)
+			byDeny[t] = append(byDeny[t], tuple{from: n.From, to: n.To, services: n.Services})
+		}
+	}
+	var rules []nft.Rule
+	for _, t := range []Treatment{Drop, Honeypot, Reject} {
+		v := accept
+		if t == Honeypot {
+			v = yes
+		}
+		for _, l := range b.lookups(byDeny[t], nft.ThDport) {
+			rules = append(rules, l.rule(v))
+		}
+	}
+	if g.Treatment == Honeypot {
+		for _, l := range b.lookups(b.rules[g.Name], nft.ThDport) {
+			rules = append(rules, l.rule(accept))
+		}
+		rules = append(rules, rule(yes))
+	}
+	b.chain("ng_"+g.Name, append(rules, rule(accept))...)
+	tcp := proto(6)
+	tcp.Not = true
+	b.chain("nd_"+g.Name,
+		rule(tcp, accept),
+		rule(jump(nft.UnblockChain)),
+		rule(vmap(nft.BackMap(g.Name), nft.NFProtoF)),
+		rule(jump("w_capture")),
+		rule(nft.Limit{Rate: 100, Unit: "second", Burst: 100},
+			nft.Log{Prefix: "weir h " + g.Name + " ", Group: b.in.VerdictGroup, Snaplen: logSnaplen}),
+		rule(count(deniedCounter(g.Name))),
+		rule(proto(6), nft.Redirect{Port: b.in.HoneypotPort}))
+}

@@ -38,9 +38,10 @@ var local = []netip.Prefix{
 //	}
 func (b *builder) scope(hook string) {
 	sc := b.in.Scope
-	rules := []nft.Rule{rule(ifnames(nft.OIFName, []string{"lo"}), count("w_local"), accept)}
+	oif := leaving(hook)
+	rules := []nft.Rule{rule(b.pass(hook, "w_local", ifnames(oif, []string{"lo"}))...)}
 	for _, f := range families {
-		rules = append(rules, rule(in(b.prefixSet(local, f), f.daddr), count("w_local"), accept))
+		rules = append(rules, rule(b.pass(hook, "w_local", in(b.prefixSet(local, f), f.daddr))...))
 	}
 	inChain := b.name("in_" + hook)
 	toInside := false
@@ -51,7 +52,7 @@ func (b *builder) scope(hook string) {
 		}
 	}
 	if len(sc.InsideIfaces) > 0 {
-		rules = append(rules, rule(ifnames(nft.OIFName, sc.InsideIfaces), goTo(inChain)))
+		rules = append(rules, rule(ifnames(oif, sc.InsideIfaces), goTo(inChain)))
 		toInside = true
 	}
 	judged := nft.Stmt(ret)
@@ -70,7 +71,7 @@ func (b *builder) scope(hook string) {
 		if len(sc.InsideIfaces) > 0 {
 			rules = append(rules, rule(ifnames(nft.IIFName, sc.InsideIfaces), judged))
 		}
-		rules = append(rules, rule(count("w_outside"), accept))
+		rules = append(rules, rule(b.pass(hook, "w_outside")...))
 	}
 	b.chain("scope_"+hook, rules...)
 	if toInside {
@@ -86,17 +87,38 @@ func (b *builder) scope(hook string) {
 		}
 	}
 	if len(sc.OutsideIfaces) > 0 {
-		rules = append(rules, rule(ifnames(nft.OIFName, sc.OutsideIfaces), ret))
+		rules = append(rules, rule(ifnames(oif, sc.OutsideIfaces), ret))
 	}
-	b.chain("out_"+hook, append(rules, rule(count("w_outside"), accept))...)
+	b.chain("out_"+hook, append(rules, rule(b.pass(hook, "w_outside")...))...)
+}
+
+// leaving is the field of the interface that a packet leaves by: before
+// routing it has to be asked for.
+func leaving(hook string) nft.Field {
+	if hook == nft.HookNAT {
+		return nft.FibOIFName
+	}
+	return nft.OIFName
+}
+
+// pass accepts, counted; nat counts nothing, filter sees the packet again.
+func (b *builder) pass(hook, counter string, match ...nft.Stmt) []nft.Stmt {
+	if hook != nft.HookNAT {
+		match = append(match, count(counter))
+	}
+	return append(match, accept)
 }
 
 // inward writes what happens to packets for inside. A refusal acts only in a
 // step in which some group is denied something: monitor and alert drop nothing.
 func (b *builder) inward(hook string) {
 	sc := b.in.Scope
-	if hook == nft.HookOutput {
+	switch hook {
+	case nft.HookOutput:
 		b.chain("in_"+hook, rule(count("w_inside"), accept))
+		return
+	case nft.HookNAT:
+		b.chain("in_"+hook, rule(accept))
 		return
 	}
 	var rules []nft.Rule

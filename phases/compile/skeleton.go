@@ -87,12 +87,8 @@ func skeleton(hooks, groups []string, logGroup, verdictGroup, honeypot uint16) n
 			rule(nft.Limit{Rate: 100, Unit: "second", Burst: 100}, nft.Log{Prefix: "weir q ", Group: verdictGroup, Snaplen: logSnaplen}),
 			rule(count("w_quarantined"), drop),
 		}},
-		// limit rate 100/second log prefix "weir ri " group 101 snaplen 96
-		// counter name w_refused drop
-		nft.Chain{Name: "w_refuse", Rules: []nft.Rule{
-			rule(nft.Limit{Rate: 100, Unit: "second", Burst: 100}, nft.Log{Prefix: "weir ri ", Group: verdictGroup, Snaplen: logSnaplen}),
-			rule(count("w_refused"), drop),
-		}},
+		// counter name w_refused drop       # w_capture_in has logged it
+		nft.Chain{Name: "w_refuse", Rules: []nft.Rule{rule(count("w_refused"), drop)}},
 	)
 	for _, g := range groups {
 		s.Chains = append(s.Chains, logChains("a", g, verdictGroup)...)
