@@ -91,12 +91,20 @@ func (l *lexer) scan() {
 		l.at = start + n + 2
 		l.tok = token{tokString, l.src[start+1 : l.at-1], start}
 	default:
-		for l.at < len(l.src) && !isPunct(l.src[l.at]) && !strings.ContainsRune(" \t\r\n\"#", rune(l.src[l.at])) {
+		for l.at < len(l.src) && !endsWord[l.src[l.at]] {
 			l.at++
 		}
 		l.tok = token{tokWord, l.src[start:l.at], start}
 	}
 }
+
+// endsWord lists the bytes that end a word.
+var endsWord = func() (ends [256]bool) {
+	for _, c := range " \t\r\n\"#{}(),;" {
+		ends[c] = true
+	}
+	return ends
+}()
 
 func isPunct(c byte) bool {
 	switch c {

@@ -23,7 +23,11 @@ func Parse(text string) (Ruleset, error) {
 	return r, nil
 }
 
-type parser struct{ lexer }
+type parser struct {
+	lexer
+	room []byte // from which keys are cut
+	end  []byte // the end of the range that is being read
+}
 
 func (p *parser) table(r *Ruleset) (err error) {
 	if err = p.expect("table"); err != nil {
@@ -214,6 +218,9 @@ func (p *parser) flags(s *Set) error {
 func (p *parser) elements(s *Set) error {
 	if err := p.expect("=", "{"); err != nil {
 		return err
+	}
+	if n := strings.IndexByte(p.src[p.at:], '}'); n > 0 {
+		s.Elements = make([]Element, 0, 1+strings.Count(p.src[p.at:p.at+n], ","))
 	}
 	for {
 		p.lines()

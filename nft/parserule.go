@@ -118,7 +118,7 @@ func (p *parser) match() (Stmt, error) {
 		return nil, err
 	}
 	if p.accept("vmap") {
-		name, err := p.at("map")
+		name, err := p.ref("map")
 		return Vmap{fields, name}, err
 	}
 	types := typesOf(fields)
@@ -133,7 +133,7 @@ func (p *parser) match() (Stmt, error) {
 	m := Match{Fields: fields, Not: p.accept("!=")}
 	switch {
 	case strings.HasPrefix(p.tok.text, "@") && p.tok.kind == tokWord:
-		m.Set, err = p.at("set")
+		m.Set, err = p.ref("set")
 		return m, err
 	case p.accept("{"):
 		m.Values, err = p.values(types)
@@ -233,8 +233,8 @@ func (p *parser) flagWords() (mask byte, err error) {
 	}
 }
 
-// at reads "@name".
-func (p *parser) at(what string) (string, error) {
+// ref reads "@name".
+func (p *parser) ref(what string) (string, error) {
 	name, ok := strings.CutPrefix(p.tok.text, "@")
 	if p.tok.kind != tokWord || !ok || !IsName(name) {
 		return "", p.want("@ and the name of a " + what)
@@ -324,7 +324,7 @@ func (p *parser) setOp() (Stmt, error) {
 	op := SetOp{Op: p.tok.text}
 	p.scan()
 	var err error
-	if op.Set, err = p.at("set"); err != nil {
+	if op.Set, err = p.ref("set"); err != nil {
 		return nil, err
 	}
 	if err := p.expect("{"); err != nil {
