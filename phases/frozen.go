@@ -72,7 +72,7 @@ func (f *Frozen) Encode() ([]byte, error) {
 	parts := []struct {
 		name string
 		v    any
-	}{{"input", f.Input}, {"revision", revisionJSON{f.Rules}}, {"off", revisionJSON{f.OffRev}}}
+	}{{"input", f.Input}, {"revision", f.Rules}, {"off", f.OffRev}}
 	var body bytes.Buffer
 	if f.Hashes == nil {
 		f.Hashes = map[string]string{}
@@ -118,7 +118,7 @@ func DecodeFrozen(digest string, data []byte) (Frozen, error) {
 	if f.Version != FrozenVersion {
 		return Frozen{}, fmt.Errorf("cannot read frozen step %s: it has version %d, this weir reads %d", digest, f.Version, FrozenVersion)
 	}
-	var rules, off revisionJSON
+	var rules, off nft.Revision
 	for i, p := range []struct {
 		name string
 		v    any
@@ -130,7 +130,7 @@ func DecodeFrozen(digest string, data []byte) (Frozen, error) {
 			return Frozen{}, fmt.Errorf("cannot read frozen step %s: %s: %w", digest, p.name, err)
 		}
 	}
-	f.Rules, f.OffRev = rules.Revision, off.Revision
+	f.Rules, f.OffRev = rules, off
 	f.digest = digest
 	return f, nil
 }
