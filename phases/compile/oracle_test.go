@@ -27,7 +27,8 @@ type world struct {
 type decision struct {
 	verdict string
 	counter string // the last named counter, "" where none
-	share   string // the group's name where only a share decides, and either answer is right
+	share   string // the group and client where only a share decides, and either answer is right
+	pot     bool   // nat sends it to the honeypot while the lease holds
 }
 
 func inAny(a netip.Addr, list []netip.Prefix) bool {
@@ -64,17 +65,17 @@ func judge(in Input, w *world, p eval.Packet) decision {
 	fits := !(p.Proto == flow.ICMP && !v4) && !(p.Proto == flow.ICMPv6 && v4)
 	switch {
 	case tracked && p.Reply:
-		return decision{"accept", "w_reply", ""}
+		return decision{verdict: "accept", counter: "w_reply"}
 	case p.State == eval.Related:
-		return decision{"accept", "w_related", ""}
+		return decision{verdict: "accept", counter: "w_related"}
 	case tracked && p.Status&1 != 0:
-		return decision{"accept", "", ""}
+		return decision{verdict: "accept", counter: ""}
 	case p.State == eval.Untracked:
-		return decision{"accept", "w_untracked", ""}
+		return decision{verdict: "accept", counter: "w_untracked"}
 	case p.State == eval.Invalid:
-		return decision{"accept", "w_invalid", ""}
+		return decision{verdict: "accept", counter: "w_invalid"}
 	case p.Proto == flow.TCP && p.State == eval.New && p.TCPFlags&0x17 != 0x02:
-		return decision{"accept", "w_pickup", ""}
+		return decision{verdict: "accept", counter: "w_pickup"}
 	}
 
 	// scope
@@ -89,40 +90,40 @@ func judge(in Input, w *world, p eval.Packet) decision {
 	toInside := inAny(p.Dst, sc.Inside) || slices.Contains(sc.InsideIfaces, p.Out)
 	switch {
 	case p.Out == "lo" || isLocal(p.Dst):
-		return decision{"accept", "w_local", ""}
+		return decision{verdict: "accept", counter: "w_local"}
 	case toInside && fromInside:
-		return decision{"accept", "w_inside", ""}
+		return decision{verdict: "accept", counter: "w_inside"}
 	case toInside:
 		if sc.Inbound == "refuse" && anyDenies && p.State == eval.New {
 			for _, r := range sc.InboundAllow {
 				if either(r.From, p.Src) && either(r.To, p.Dst) && serves(r.Services, p.Proto, p.Port) && (fits || len(r.Services) == 0) {
-					return decision{"accept", "w_inbound", ""}
+					return decision{verdict: "accept", counter: "w_inbound"}
 				}
 			}
-			return decision{"drop", "w_refused", ""}
+			return decision{verdict: "drop", counter: "w_refused"}
 		}
-		return decision{"accept", "w_inbound", ""}
+		return decision{verdict: "accept", counter: "w_inbound"}
 	case !fromInside:
-		return decision{"accept", "w_outside", ""}
+		return decision{verdict: "accept", counter: "w_outside"}
 	case len(sc.Outside)+len(sc.OutsideIfaces) > 0 && !inAny(p.Dst, sc.Outside) && !slices.Contains(sc.OutsideIfaces, p.Out):
-		return decision{"accept", "w_outside", ""}
+		return decision{verdict: "accept", counter: "w_outside"}
 	}
 	if in.Off {
-		return decision{"accept", "", ""}
+		return decision{verdict: "accept", counter: ""}
 	}
 
 	// lifelines
 	if v4 && p.Proto == flow.ICMP && slices.Contains([]uint16{3, 11, 12}, p.Port) ||
 		!v4 && p.Proto == flow.ICMPv6 && slices.Contains([]uint16{1, 2, 3, 4, 130, 131, 132, 133, 134, 135, 136, 143}, p.Port) {
-		return decision{"accept", "", ""}
+		return decision{verdict: "accept", counter: ""}
 	}
 	for _, l := range in.Lifelines {
 		if lifeline(l, p, fits) {
-			return decision{"accept", "", ""}
+			return decision{verdict: "accept", counter: ""}
 		}
 	}
 	if slices.Contains(w.quarantined, p.Src) {
-		return decision{"drop", "w_quarantined", ""}
+		return decision{verdict: "drop", counter: "w_quarantined"}
 	}
 
 	// the group
@@ -136,27 +137,28 @@ func judge(in Input, w *world, p eval.Packet) decision {
 		g = best
 	}
 	if g.Treatment == Open {
-		return decision{"accept", "w_c_" + g.Name + "_allowed", ""}
+		return decision{verdict: "accept", counter: "w_c_" + g.Name + "_allowed"}
 	}
 	for _, n := range in.Never {
 		if (n.Group == "" || n.Group == g.Name) && either(n.From, p.Src) && either(n.To, p.Dst) &&
 			serves(n.Services, p.Proto, p.Port) && (fits || len(n.Services) == 0) {
-			// of several, drop comes first
-			deny := n.Deny
+			// of several, drop comes first, then honeypot
+			has := map[Treatment]bool{}
 			for _, m := range in.Never {
 				if (m.Group == "" || m.Group == g.Name) && either(m.From, p.Src) && either(m.To, p.Dst) &&
 					serves(m.Services, p.Proto, p.Port) && (fits || len(m.Services) == 0) {
-					d := m.Deny
-					if d == "" {
-						d = g.Treatment
+					if m.Deny == "" {
+						has[g.Treatment] = true
 					}
-					if d == Drop {
-						deny = Drop
-					}
+					has[m.Deny] = true
 				}
 			}
-			if deny == "" {
-				deny = g.Treatment
+			deny := Reject
+			if has[Honeypot] {
+				deny = Honeypot
+			}
+			if has[Drop] {
+				deny = Drop
 			}
 			return denied(w, g, deny, p)
 		}
@@ -167,7 +169,7 @@ func judge(in Input, w *world, p eval.Packet) decision {
 			family = family || (f == flow.IPv4) == v4
 		}
 		if r.Group == g.Name && family && fits && either(r.Endpoints, p.Src) && either(r.To, p.Dst) && serves(r.Services, p.Proto, p.Port) {
-			return decision{"accept", "w_c_" + g.Name + "_allowed", ""}
+			return decision{verdict: "accept", counter: "w_c_" + g.Name + "_allowed"}
 		}
 	}
 	return denied(w, g, g.Treatment, p)
@@ -234,7 +236,7 @@ func macText(b []byte) string {
 }
 
 func denied(w *world, g Group, t Treatment, p eval.Packet) decision {
-	would := decision{"accept", "w_c_" + g.Name + "_would", ""}
+	would := decision{verdict: "accept", counter: "w_c_" + g.Name + "_would"}
 	if g.Treatment == Alert {
 		return would
 	}
@@ -264,21 +266,22 @@ func denied(w *world, g Group, t Treatment, p eval.Packet) decision {
 func deniedAll(w *world, g Group, t Treatment, p eval.Packet) decision {
 	for _, e := range w.unblocked {
 		if either(e.From, p.Src) && either(e.To, p.Dst) && serves(e.Services, p.Proto, p.Port) {
-			return decision{"accept", "", ""}
+			return decision{verdict: "accept", counter: ""}
 		}
 	}
 	if slices.Contains(w.back, g.Name) {
-		return decision{"accept", "w_c_" + g.Name + "_would", ""}
+		return decision{verdict: "accept", counter: "w_c_" + g.Name + "_would"}
 	}
 	if p.State == eval.Established && slices.Contains(w.spared, g.Name) && !inAny(p.Src, w.nospare) {
-		return decision{"accept", "w_spared", ""}
+		return decision{verdict: "accept", counter: "w_spared"}
 	}
-	d := decision{"reject with icmpx admin-prohibited", "w_c_" + g.Name + "_denied", ""}
+	d := decision{verdict: "reject with icmpx admin-prohibited", counter: "w_c_" + g.Name + "_denied"}
 	switch {
 	case t == Drop || p.State == eval.Established:
 		d.verdict = "drop"
 	case p.Proto == flow.TCP:
 		d.verdict = "reject with tcp reset"
+		d.pot = t == Honeypot && p.Hook == "f" && p.State == eval.New
 	}
 	return d
 }

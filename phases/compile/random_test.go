@@ -296,8 +296,44 @@ func TestCompiledEqualsOracle(t *testing.T) {
 			if got.Verdict != want.verdict || last != want.counter {
 				r.Fatalf("packet %+v\nwant %+v\ngot  %s, counter %q, by %s: %s\npath %v\n%s", p, want, got.Verdict, last, got.Chain, got.Rule, got.Path, rev.Ruleset)
 			}
+			if p.Hook == "f" && p.State == eval.New && !p.Reply && p.Status == 0 && (p.Proto != flow.TCP || p.TCPFlags&0x17 == 0x02) {
+				checkNAT(r, in, rev, m, p, want)
+			}
 		}
 	})
+}
+
+// checkNAT: under the lease the honeypot gets exactly what filter would deny
+// and the plan sends there; without it nobody is redirected.
+func checkNAT(r *rapid.T, in Input, rev nft.Revision, m *eval.Machine, p eval.Packet, want decision) {
+	if _, ok := rev.Entry[nft.HookNAT]; !ok {
+		if want.pot {
+			r.Fatalf("%+v belongs to the honeypot, but the revision has no nat entry", p)
+		}
+		return
+	}
+	p.Hook = nft.HookNAT
+	lease := []nft.Element{{Key: []byte{2}}, {Key: []byte{10}}}
+	for _, held := range []bool{false, true} {
+		if err := m.Fill(HoneypotSet, lease...); err != nil {
+			r.Fatal(err)
+		}
+		if !held {
+			m.Fill(HoneypotSet)
+		}
+		verdict := "accept"
+		if held && want.pot {
+			verdict = "redirect to :2323"
+		}
+		if got, err := m.Eval(p); err != nil || got.Verdict != verdict {
+			r.Fatalf("nat, lease %t: %+v\nwant %s, got %s by %s: %s, %v\npath %v\n%s", held, p, verdict, got.Verdict, got.Chain, got.Rule, err, got.Path, rev.Ruleset)
+		}
+		p.ToSelf = true
+		if got, err := m.Eval(p); err != nil || got.Verdict != "accept" {
+			r.Fatalf("nat, to this machine: %+v: %s %v", p, got.Verdict, err)
+		}
+		p.ToSelf = false
+	}
 }
 
 // selfTwice: two groups that are all of this machine's output is an error.
