@@ -151,10 +151,12 @@ func (m *Machine) freeze(now time.Time, by Actor, step Step, mat Material) (Froz
 // writeBackouts writes the two plain files of each way back.
 func (m *Machine) writeBackouts(h Head) error {
 	written := map[string]bool{}
+	def := slices.IndexFunc(h.Backouts, func(b Backout) bool { return b.Nft.ID != h.Revision })
 	for i, b := range h.Backouts {
-		if written[b.To] {
+		if written[b.To] && i != def {
 			continue // a newer one of the same name
 		}
+		named := !written[b.To]
 		written[b.To] = true
 		message, err := m.Kernel.EncodeRollback(b.Nft)
 		if err != nil {
@@ -168,10 +170,12 @@ func (m *Machine) writeBackouts(h Head) error {
 				return fmt.Errorf("cannot write the way back to %s as nft text: %w", b.To, err)
 			}
 		}
-		if err := m.Files.PutBackout(h.Revision, b.To, message, text); err != nil {
-			return err
+		if named {
+			if err := m.Files.PutBackout(h.Revision, b.To, message, text); err != nil {
+				return err
+			}
 		}
-		if i == 0 {
+		if i == def {
 			if err := m.Files.PutBackout(h.Revision, "default", message, text); err != nil {
 				return err
 			}

@@ -83,8 +83,9 @@ func (m *Machine) way(to string) (Backout, error) {
 	switch to {
 	case "":
 		// Ending a trial goes to the step that it was armed upon, which is the
-		// newest that was confirmed; so does one step back from a confirmed one.
-		match = func(Backout) bool { return true }
+		// newest that was confirmed; so does one step back from a confirmed one,
+		// unless it holds the same rules: who goes back wants a change.
+		match = func(b Backout) bool { return s.Trial != nil || b.Nft.ID != from.Revision }
 	case ToPhase:
 		match = func(b Backout) bool { return phaseOrder(b.To) < phaseOrder(from.Step.Name) }
 	}

@@ -287,6 +287,9 @@ func TestScripts(t *testing.T) {
 
 		{"by hand", start + "to:enforce/block:desks hand", "enforce/block:pilot paused"},
 		{"by hand in a trial", start + "to:enforce/block:pilot req ok:ben ok:cleo arm hand", "enforce/block:pilot paused"},
+		{"by hand from where the step before holds the same rules", start + "to:watch hand", "enforce/block:core paused"},
+		{"back from there", start + "to:watch back", "enforce/block:core paused"},
+		{"ending a trial of the same rules", start + "to:refactor/swap:desks req ok:ben arm back", "refactor/swap:desks paused"},
 		{"by hand to off", start + "to:watch hand:off", "off paused"},
 		{"by hand, then resumed", start + "to:enforce/block:desks hand req arm=paused resume to:watch", "watch"},
 		{"bytes", start + "to:enforce/block:desks raw:enforce/alert", "enforce/alert paused"},
