@@ -196,3 +196,38 @@ func indices(n int) []int {
 	}
 	return out
 }
+
+// A scanner inside the baseline: what it alone made allowed falls, what others
+// use or what it did before stays.
+func TestExcision(t *testing.T) {
+	x := monitor.Excision{ID: "x1", Clients: pf("10.20.1.66/32")[0], Since: t0.Add(-time.Hour), Who: "kim", Reason: "scanner"}
+	rows := []monitor.Row{
+		row("servers", "10.20.1.5", "198.51.100.7", "tcp/443"),
+		row("servers", "10.20.1.66", "198.51.100.7", "tcp/443"),
+		row("servers", "10.20.1.66", "203.0.113.1", "tcp/22"),
+		row("servers", "10.20.1.66", "203.0.113.2", "tcp/22"),
+		with(row("servers", "10.20.1.66", "203.0.113.3", "tcp/25"), func(r *monitor.Row) { r.First = t0.Add(-99 * time.Hour) }),
+	}
+	got := Excise(office(), rows, x, nil, t0.Add(time.Hour))
+	if len(got.Rules) != 2 || len(got.Flows) != 3 || len(got.Hurt) != 0 {
+		t.Errorf("got %+v", got)
+	}
+	e := monitor.New(nil)
+	for _, r := range rows {
+		e.Add(flow.Record{Flow: r.Flow(), First: r.First, Last: r.Last, Answered: true, Source: "import", New: true})
+	}
+	e.Exclude(x)
+	pol, held := Build(office(), e.Rows(plans.NewClassifier(office())), nil, t0.Add(time.Hour))
+	wantRules(t, pol, "servers [] -> [198.51.100.7/32] [tcp/443] observed", "servers [] -> [203.0.113.3/32] [tcp/25] observed")
+	if held.Excluded["servers"] != 3 {
+		t.Errorf("excluded %+v", held.Excluded)
+	}
+	p := office()
+	p.Monitor.MinDays = 2
+	others := []monitor.Row{row("workstations", "10.20.16.5", "203.0.113.1", "tcp/22"), with(row("workstations", "10.20.16.66", "203.0.113.2", "tcp/22"),
+		func(r *monitor.Row) { r.Days.Add(monitor.DayOf(t0, time.UTC) + 1) })}
+	x.Clients = pf("10.20.16.66/32")[0]
+	if got := Excise(p, others, x, nil, t0.Add(99*time.Hour)); len(got.Hurt) != 1 || got.Hurt[0].Client != others[0].Client {
+		t.Errorf("who else is hurt: %+v", got)
+	}
+}

@@ -174,6 +174,12 @@ type Excision struct {
 	At      time.Time      `json:"at"`
 }
 
+// Takes says whether the excision takes out a flow that was first seen at a
+// moment.
+func (x Excision) Takes(f flow.Flow, first time.Time) bool {
+	return x.Clients.Contains(f.Client) && !first.Before(x.Since) && within(x.Servers, f.Server)
+}
+
 // Exclude books an excision; the same id again replaces nothing.
 func (e *Evidence) Exclude(x Excision) {
 	if slices.ContainsFunc(e.excluded, func(h Excision) bool { return h.ID == x.ID }) {
@@ -191,7 +197,7 @@ func (e *Evidence) Excisions() []Excision { return slices.Clone(e.excluded) }
 
 func (e *Evidence) excisionOf(f flow.Flow, first time.Time) string {
 	for _, x := range e.excluded {
-		if x.Clients.Contains(f.Client) && !first.Before(x.Since) && within(x.Servers, f.Server) {
+		if x.Takes(f, first) {
 			return x.ID
 		}
 	}
