@@ -59,7 +59,7 @@ func TestBareProtocols(t *testing.T) {
 			t.Errorf("%s: %s", service, show(r))
 		}
 	}
-	portless := func(r flow.Record) bool { return r.Port != 0 && r.Proto.Max() == 0 }
+	portless := func(r flow.Record) bool { return r.Port+r.SrcPort != 0 && r.Proto.Max() == 0 }
 	seen.none(t, "a port where there is none", portless)
 	ended.none(t, "a port where there is none", portless)
 	if s := log.Stats(); s.Undecoded != 0 || s.Foreign != 0 {

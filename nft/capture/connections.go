@@ -117,6 +117,23 @@ func (c *Connections) dumpWhenAsked(ctx context.Context, sink Sink) error {
 	}
 }
 
+// Dump streams the connection table like the function Dump, and remembers which
+// connections were met in their middle, so that their ends are told as guessed.
+func (c *Connections) Dump(ctx context.Context, fn func(flow.Record) error) error {
+	err := Dump(ctx, c.opt, func(r flow.Record) error {
+		if r.Guessed {
+			c.mu.Lock()
+			c.guessed[entry{r.ID, r.Zone}] = struct{}{}
+			c.mu.Unlock()
+		}
+		return fn(r)
+	})
+	if err == nil {
+		c.n.dumps.Add(1)
+	}
+	return err
+}
+
 func (c *Connections) take(b []byte, closed bool, sink Sink) {
 	conn, err := DecodeConnection(b)
 	if err != nil || !conn.complete() {

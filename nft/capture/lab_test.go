@@ -40,7 +40,7 @@ func newLab(t *testing.T) *netns.Lab {
 	return lab
 }
 
-func nft(t *testing.T, ns *netns.NS, rules string) {
+func nft(t testing.TB, ns *netns.NS, rules string) {
 	t.Helper()
 	err := ns.Apart(func() error {
 		cmd := exec.Command("nft", "-f", "-")

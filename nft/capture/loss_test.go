@@ -14,7 +14,7 @@ import (
 )
 
 // spray sends one datagram to each of n ports of the outside host.
-func spray(t *testing.T, ns *netns.NS, from, n int) {
+func spray(t testing.TB, ns *netns.NS, from, n int) {
 	t.Helper()
 	err := ns.Do(func() error {
 		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(netns.ClientIP4)})

@@ -173,6 +173,34 @@ func TestMidStreamIsGuessed(t *testing.T) {
 	check(true)
 }
 
+// A connection met in its middle after the reader began is remembered by a dump
+// through the reader.
+func TestMidStreamLater(t *testing.T) {
+	lab := newLab(t)
+	nft(t, lab.Gateway, logRules)
+	opt := prepare(t, lab.Gateway)
+	if err := lab.Outside.EchoTCP("198.51.100.7:443"); err != nil {
+		t.Fatal(err)
+	}
+	conn := open(t, lab.Client, "tcp", "198.51.100.7:443")
+	c, h := startConnections(t, opt)
+	f := is(netns.ClientIP4, netns.OutsideIP4, "tcp/443")
+	h.wait(t, "the open one", f)
+	deleteAll(t, opt)
+	if first := h.wait(t, "its end", closed(f)); first.Guessed {
+		t.Errorf("guessed too early: %s", show(first))
+	}
+	if err := netns.Exchange(conn, 2*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	if err := c.Dump(context.Background(), func(flow.Record) error { n++; return nil }); err != nil || n != 1 {
+		t.Fatalf("%d entries, %v", n, err)
+	}
+	deleteAll(t, opt)
+	h.wait(t, "the end of the guessed one", closed(func(r flow.Record) bool { return r.Guessed && f(r) }))
+}
+
 // Connections in zones of their own keep them apart, and can be deleted.
 func TestZones(t *testing.T) {
 	lab := newLab(t)

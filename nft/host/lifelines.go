@@ -189,6 +189,33 @@ func hosts(addrs []netip.Addr) []netip.Prefix {
 	return slices.Compact(out)
 }
 
+// Pin fills the empty From of lifelines with the machine's own addresses (for
+// DHCP also the unspecified one). Where only this machine's output is judged
+// that changes nothing and would break with the next address; where forwarded
+// packets are judged too, an empty From would hold the way open for everybody.
+func Pin(m Machine, lines []Lifeline) []Lifeline {
+	var own []netip.Addr
+	for _, i := range m.Interfaces {
+		for _, p := range i.Prefixes {
+			if !i.Loopback {
+				own = append(own, p.Addr())
+			}
+		}
+	}
+	out := slices.Clone(lines)
+	for i, l := range out {
+		if len(l.From) > 0 {
+			continue
+		}
+		from := own
+		if slices.Contains(l.Services, flow.Single(flow.UDP, 67)) {
+			from = append(slices.Clone(own), netip.IPv4Unspecified())
+		}
+		out[i].From = hosts(from)
+	}
+	return out
+}
+
 // Resolve adds to lifelines the addresses that lookup gives for their names.
 // A name without an address stays in Names, and the error names it: nothing is
 // held open for it.

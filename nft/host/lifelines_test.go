@@ -98,3 +98,26 @@ func TestResolve(t *testing.T) {
 		t.Error("Resolve changed its argument")
 	}
 }
+
+// Behind Pin no lifeline is for everybody, and the others are as they were.
+func TestPin(t *testing.T) {
+	m := Machine{
+		Interfaces: []Interface{{Name: "lo", Loopback: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8")}},
+			{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.8/24"), netip.MustParsePrefix("fd00::8/64")}}},
+		Resolvers: []Resolver{{Addr: netip.MustParseAddr("10.0.0.53")}},
+		Leases:    []Lease{{Own: true, Addr: netip.MustParseAddr("10.0.0.8")}},
+		Sessions:  []Session{{Local: netip.MustParseAddrPort("10.0.0.8:22"), Remote: netip.MustParseAddrPort("192.0.2.10:50000")}},
+	}
+	lines := Lifelines(m)
+	want := []string{
+		"resolvers: [10.0.0.8/32 fd00::8/128] -> [10.0.0.53/32] [] [udp/53 tcp/53]",
+		"dhcp: [0.0.0.0/32 10.0.0.8/32 fd00::8/128] -> [255.255.255.255/32] [] [udp/67]",
+		"session-1: [10.0.0.8/32] -> [192.0.2.10/32] [] [tcp/22] reply",
+	}
+	if got := text(Pin(m, lines)); !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if len(lines[0].From) != 0 {
+		t.Error("Pin changed its argument")
+	}
+}

@@ -29,6 +29,9 @@ func Look(root string) (Machine, error) { return Options{Root: root}.Look() }
 // Look reads everything. What could not be read is in Machine.Problems; an
 // error means that the kernel could not be asked at all.
 func (o Options) Look() (Machine, error) {
+	if filepath.Clean(o.Root) == "/" {
+		o.Root = ""
+	}
 	s := &sight{opt: o}
 	err := o.within(func() error {
 		if err := s.links(); err != nil {
