@@ -1,4 +1,4 @@
-package compile
+package compile_test
 
 import (
 	"net/netip"
@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"weir/nft"
+	"weir/phases/compile"
 	"weir/phases/flow"
 	"weir/phases/policy"
 )
@@ -37,22 +38,22 @@ func services(list ...string) []flow.Service {
 }
 
 // office is a step with every treatment and every kind of rule.
-func office() Input {
-	return Input{
-		Scope: Scope{
+func office() compile.Input {
+	return compile.Input{
+		Scope: compile.Scope{
 			Hooks:  []string{"forward", "output"},
 			Inside: prefixes("10.20.0.0/16", "fd20::/48"), Outside: prefixes("0.0.0.0/0", "2000::/3"), OutsideIfaces: []string{"wan0"},
 			InsideIfaces: []string{"lan0"}, Inbound: "refuse",
-			InboundAllow: []InboundRule{{To: prefixes("10.20.1.80", "fd20::80"), Services: services("tcp/443")}},
+			InboundAllow: []compile.InboundRule{{To: prefixes("10.20.1.80", "fd20::80"), Services: services("tcp/443")}},
 		},
-		Groups: []Group{
-			{Name: "workstations", Members: prefixes("10.20.16.0/20", "fd20:0:0:16::/64"), Treatment: Reject, Share: 5, ShareBy: "ipv4", Seed: 7},
-			{Name: "servers", Members: prefixes("10.20.1.0/24", "fd20:0:0:1::/64"), Treatment: Drop},
-			{Name: "mail", Members: prefixes("10.20.1.25", "fd20:0:0:1::25"), Treatment: Alert},
-			{Name: "cameras", Members: prefixes("10.20.40.0/24"), Treatment: Honeypot, Prefixes: prefixes("10.20.40.0/28")},
-			{Name: "doorbell", MACs: []string{"02:00:5e:10:00:07"}, Treatment: Reject, Share: 50, ShareBy: "mac", Seed: 9},
-			{Name: "guests", Ifaces: []string{"guest0"}, Treatment: Open},
-			{Name: "me", Self: true, UIDs: []uint32{33, 1000}, Treatment: Reject},
+		Groups: []compile.Group{
+			{Name: "workstations", Members: prefixes("10.20.16.0/20", "fd20:0:0:16::/64"), Treatment: compile.Reject, Share: 5, ShareBy: "ipv4", Seed: 7},
+			{Name: "servers", Members: prefixes("10.20.1.0/24", "fd20:0:0:1::/64"), Treatment: compile.Drop},
+			{Name: "mail", Members: prefixes("10.20.1.25", "fd20:0:0:1::25"), Treatment: compile.Alert},
+			{Name: "cameras", Members: prefixes("10.20.40.0/24"), Treatment: compile.Honeypot, Prefixes: prefixes("10.20.40.0/28")},
+			{Name: "doorbell", MACs: []string{"02:00:5e:10:00:07"}, Treatment: compile.Reject, Share: 50, ShareBy: "mac", Seed: 9},
+			{Name: "guests", Ifaces: []string{"guest0"}, Treatment: compile.Open},
+			{Name: "me", Self: true, UIDs: []uint32{33, 1000}, Treatment: compile.Reject},
 		},
 		Policy: policy.Policy{Rules: []policy.Rule{
 			{Group: "workstations", Services: services("tcp/80", "tcp/443", "udp/443", "esp", "icmp/8", "icmpv6/128")},
@@ -62,22 +63,22 @@ func office() Input {
 			{Group: "mail", Endpoints: prefixes("10.20.1.25"), Services: services("tcp/25")},
 			{Group: "me", Services: services("udp/53", "tcp/53")},
 		}},
-		Lifelines: []Lifeline{
+		Lifelines: []compile.Lifeline{
 			{Name: "resolvers", To: prefixes("9.9.9.9", "2620:fe::fe"), Services: services("udp/53", "tcp/53")},
 			{Name: "session", From: prefixes("10.20.0.1"), To: prefixes("192.0.2.10"), Services: services("tcp/22"), Reply: true},
 			{Name: "sink", To: prefixes("192.0.2.0/28")},
 		},
-		Never: []Never{
-			{Name: "no-rdp", Services: services("tcp/3389", "tcp/23"), Deny: Honeypot},
-			{Name: "no-doc", Group: "servers", To: prefixes("203.0.113.0/24"), Deny: Reject},
+		Never: []compile.Never{
+			{Name: "no-rdp", Services: services("tcp/3389", "tcp/23"), Deny: compile.Honeypot},
+			{Name: "no-doc", Group: "servers", To: prefixes("203.0.113.0/24"), Deny: compile.Reject},
 		},
 		Links: prefixes("10.20.0.0/16", "fd20::/48"),
 	}
 }
 
-func mustCompile(t testing.TB, in Input) nft.Revision {
+func mustCompile(t testing.TB, in compile.Input) nft.Revision {
 	t.Helper()
-	rev, err := Compile(in)
+	rev, err := compile.Compile(in)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,9 +2,10 @@ package compile
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
-	"net"
 	"slices"
+	"strings"
 
 	"weir/nft"
 )
@@ -367,8 +368,8 @@ func (b *builder) deny(suffix, group string, t Treatment) {
 }
 
 func parseMAC(s string) ([]byte, error) {
-	m, err := net.ParseMAC(s)
-	if err != nil || len(m) != 6 {
+	m, err := hex.DecodeString(strings.ReplaceAll(s, ":", ""))
+	if err != nil || len(m) != 6 || len(s) != 17 {
 		return nil, fmt.Errorf("cannot read MAC address %q: want six hex pairs like 02:00:5e:10:00:07", s)
 	}
 	return m, nil

@@ -1,4 +1,4 @@
-package compile
+package compile_test
 
 import (
 	"fmt"
@@ -10,6 +10,8 @@ import (
 
 	"weir/nft"
 	"weir/nft/eval"
+	"weir/phases/compile"
+	"weir/phases/compile/oracle"
 	"weir/phases/flow"
 	"weir/phases/policy"
 )
@@ -40,9 +42,9 @@ func drawServices(t *rapid.T, label string, least int) []flow.Service {
 }
 
 // drawInput draws a whole step. treatments limits what groups may have.
-func drawInput(t *rapid.T, treatments ...Treatment) Input {
-	in := Input{Off: rapid.IntRange(0, 15).Draw(t, "off") == 0}
-	in.Scope = Scope{
+func drawInput(t *rapid.T, treatments ...compile.Treatment) compile.Input {
+	in := compile.Input{Off: rapid.IntRange(0, 15).Draw(t, "off") == 0}
+	in.Scope = compile.Scope{
 		Hooks:   rapid.SampledFrom([][]string{{"forward"}, {"output"}, {"forward", "output"}}).Draw(t, "hooks"),
 		Inbound: rapid.SampledFrom([]string{"observe", "refuse", "ignore"}).Draw(t, "inbound"),
 	}
@@ -59,7 +61,7 @@ func drawInput(t *rapid.T, treatments ...Treatment) Input {
 		in.Scope.OutsideIfaces = []string{"wan0"}
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "inboundAllow") {
-		in.Scope.InboundAllow = append(in.Scope.InboundAllow, InboundRule{
+		in.Scope.InboundAllow = append(in.Scope.InboundAllow, compile.InboundRule{
 			From: drawPrefixes(t, "from", 2, poolOutside, poolEverywhere), To: drawPrefixes(t, "to", 2, poolInside), Services: drawServices(t, "services", 0)})
 	}
 	in.Groups = drawGroups(t, treatments)
@@ -79,13 +81,13 @@ func drawInput(t *rapid.T, treatments ...Treatment) Input {
 		in.Policy.Rules = append(in.Policy.Rules, r)
 	}
 	for i := range rapid.IntRange(0, 2).Draw(t, "lifelines") {
-		in.Lifelines = append(in.Lifelines, Lifeline{Name: fmt.Sprint("l", i), From: drawPrefixes(t, "from", 2, poolInside),
+		in.Lifelines = append(in.Lifelines, compile.Lifeline{Name: fmt.Sprint("l", i), From: drawPrefixes(t, "from", 2, poolInside),
 			To: drawPrefixes(t, "to", 2, poolOutside), Services: drawServices(t, "services", rapid.IntRange(0, 1).Draw(t, "least")),
 			Reply: rapid.Bool().Draw(t, "reply")})
 	}
 	for i := range rapid.IntRange(0, 2).Draw(t, "nevers") {
-		n := Never{Name: fmt.Sprint("n", i), From: drawPrefixes(t, "from", 2, poolInside), To: drawPrefixes(t, "to", 2, poolOutside),
-			Services: drawServices(t, "services", 0), Deny: rapid.SampledFrom([]Treatment{"", Drop, Reject, Honeypot}).Draw(t, "deny")}
+		n := compile.Never{Name: fmt.Sprint("n", i), From: drawPrefixes(t, "from", 2, poolInside), To: drawPrefixes(t, "to", 2, poolOutside),
+			Services: drawServices(t, "services", 0), Deny: rapid.SampledFrom([]compile.Treatment{"", compile.Drop, compile.Reject, compile.Honeypot}).Draw(t, "deny")}
 		if rapid.Bool().Draw(t, "one") {
 			n.Group = rapid.SampledFrom(names).Draw(t, "group")
 		}
@@ -97,12 +99,12 @@ func drawInput(t *rapid.T, treatments ...Treatment) Input {
 	return in
 }
 
-func drawGroups(t *rapid.T, treatments []Treatment) []Group {
-	var out []Group
+func drawGroups(t *rapid.T, treatments []compile.Treatment) []compile.Group {
+	var out []compile.Group
 	members := rapid.Permutation(poolInside).Draw(t, "members")
 	macs := slices.Clone(poolMACs)
 	for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom(append(slices.Clone(poolGroups), "unassigned")), 0, 5, rapid.ID).Draw(t, "groups") {
-		g := Group{Name: name, Treatment: rapid.SampledFrom(treatments).Draw(t, "treatment"), Seed: rapid.Uint32().Draw(t, "seed")}
+		g := compile.Group{Name: name, Treatment: rapid.SampledFrom(treatments).Draw(t, "treatment"), Seed: rapid.Uint32().Draw(t, "seed")}
 		for range rapid.IntRange(0, 3).Draw(t, "count") {
 			if len(members) > 0 {
 				g.Members, members = append(g.Members, netip.MustParsePrefix(members[0])), members[1:]
@@ -131,21 +133,21 @@ func drawGroups(t *rapid.T, treatments []Treatment) []Group {
 }
 
 // drawWorld draws exceptions, quarantine, groups put back and spared.
-func drawWorld(t *rapid.T) *world {
-	w := &world{shares: map[string]string{}}
+func drawWorld(t *rapid.T) *oracle.World {
+	w := &oracle.World{Shares: map[string]string{}}
 	some := func(label string) []string {
 		return rapid.SliceOfNDistinct(rapid.SampledFrom(poolGroups), 0, 2, rapid.ID).Draw(t, label)
 	}
 	if rapid.Bool().Draw(t, "calm") {
 		return w
 	}
-	w.back, w.spared = some("back"), some("spared")
+	w.Back, w.Spared = some("back"), some("spared")
 	if rapid.Bool().Draw(t, "quarantine") {
-		w.quarantined = []netip.Addr{netip.MustParseAddr("10.20.1.25"), netip.MustParseAddr("fd20:0:0:1::25")}
+		w.Quarantined = []netip.Addr{netip.MustParseAddr("10.20.1.25"), netip.MustParseAddr("fd20:0:0:1::25")}
 	}
-	w.nospare = drawPrefixes(t, "nospare", 2, poolInside)
+	w.NoSpare = drawPrefixes(t, "nospare", 2, poolInside)
 	if rapid.Bool().Draw(t, "unblock") {
-		w.unblocked = []Lifeline{{From: prefixes("10.20.1.0/24"), To: prefixes("198.51.100.0/25"), Services: services("tcp/443")},
+		w.Unblocked = []compile.Lifeline{{From: prefixes("10.20.1.0/24"), To: prefixes("198.51.100.0/25"), Services: services("tcp/443")},
 			{From: prefixes("fd20:0:0:1::/64"), To: prefixes("2001:db8:1::/64"), Services: services("tcp/443")}}
 	}
 	return w
@@ -204,19 +206,33 @@ func drawPacket(t *rapid.T, hooks []string) eval.Packet {
 	return p
 }
 
+type fields struct {
+	suffix       string
+	addr         nft.Type
+	saddr, daddr nft.Field
+}
+
+func byFamily(v4 bool) fields {
+	if v4 {
+		return fields{"4", nft.IPv4Addr, nft.IPSaddr, nft.IPDaddr}
+	}
+	return fields{"6", nft.IPv6Addr, nft.IP6Saddr, nft.IP6Daddr}
+}
+
 // machine puts a revision and a world together, as the kernel would hold them.
-func machine(t testing.TB, rev nft.Revision, w *world) *eval.Machine {
+func machine(t testing.TB, rev nft.Revision, w *oracle.World) *eval.Machine {
 	t.Helper()
 	extra := nft.Ruleset{Chains: []nft.Chain{{Name: nft.UnblockChain}}}
-	for i, e := range w.unblocked {
-		f := familyOf(e.From[0])
-		s := nft.Set{Name: fmt.Sprint("w_e", i), Key: []nft.Type{f.addr, f.addr, nft.InetProto, nft.InetService}, Interval: true, HasTimeout: true}
-		k := kind{fam: i, src: true, dst: true, part: byPort}
-		b := box{e.From[0], e.To[0], e.Services[0].Proto, e.Services[0].Lo, e.Services[0].Hi}
-		s.Elements = []nft.Element{{Key: k.appendKey(nil, b, false), KeyEnd: k.appendKey(nil, b, true)}}
+	for i, e := range w.Unblocked {
+		f := byFamily(e.From[0].Addr().Is4())
+		from, fromEnd := nft.Range(e.From[0])
+		to, toEnd := nft.Range(e.To[0])
+		svc := e.Services[0]
+		s := nft.Set{Name: fmt.Sprint("w_e", i), Key: []nft.Type{f.addr, f.addr, nft.InetProto, nft.InetService}, Interval: true, HasTimeout: true,
+			Elements: []nft.Element{{Key: nft.Concat(from, to, nft.ProtoKey(svc.Proto), nft.Port(svc.Lo)), KeyEnd: nft.Concat(fromEnd, toEnd, nft.ProtoKey(svc.Proto), nft.Port(svc.Hi))}}}
 		extra.Sets = append(extra.Sets, s)
 		extra.Chains[0].Rules = append(extra.Chains[0].Rules,
-			rule(ported(), in(s.Name, f.saddr, f.daddr, nft.L4Proto, nft.ThDport), accept))
+			nft.R(nft.Is(nft.L4Proto, []byte{6}, []byte{17}, []byte{33}, []byte{132}, []byte{136}), nft.In(s.Name, f.saddr, f.daddr, nft.L4Proto, nft.ThDport), nft.Accept()))
 	}
 	m := eval.NewMachine(rev.Skeleton, rev.Ruleset, extra)
 	must := func(err error) {
@@ -225,29 +241,30 @@ func machine(t testing.TB, rev nft.Revision, w *world) *eval.Machine {
 		}
 	}
 	must(m.Stable(rev))
-	for _, g := range w.back {
+	for _, g := range w.Back {
 		if slices.Contains(rev.Groups, g) {
 			must(m.Point(nft.BackMap(g), nft.AlertChain(g)))
 		}
 	}
 	spare := &nft.Verdict{Kind: "jump", Chain: "w_spare"}
-	for _, g := range w.spared {
+	for _, g := range w.Spared {
 		if slices.Contains(rev.Groups, g) {
 			must(m.Fill(nft.SpareMap(g), nft.Element{Key: []byte{2}, Verdict: spare}, nft.Element{Key: []byte{10}, Verdict: spare}))
 		}
 	}
-	for i, f := range families {
+	for _, v4 := range []bool{true, false} {
+		f := byFamily(v4)
 		var quar, nospare []nft.Element
-		for _, a := range w.quarantined {
-			if a.Is4() == (i == 0) {
-				quar = append(quar, nft.Element{Key: a.AsSlice()})
+		for _, a := range w.Quarantined {
+			if a.Is4() == v4 {
+				quar = append(quar, nft.Element{Key: nft.Addr(a)})
 			}
 		}
-		for _, p := range w.nospare {
-			if p.Addr().Is4() == (i == 0) {
-				k := kind{fam: i, src: true, dst: true}
-				b := box{src: p, dst: f.any()}
-				nospare = append(nospare, nft.Element{Key: k.appendKey(nil, b, false)[:2*f.bits/8], KeyEnd: k.appendKey(nil, b, true)[:2*f.bits/8]})
+		for _, p := range w.NoSpare {
+			if p.Addr().Is4() == v4 {
+				lo, hi := nft.Range(p)
+				any, anyEnd := nft.Range(netip.PrefixFrom(p.Addr(), 0).Masked())
+				nospare = append(nospare, nft.Element{Key: nft.Concat(lo, any), KeyEnd: nft.Concat(hi, anyEnd)})
 			}
 		}
 		must(m.Fill("w_quar"+f.suffix, quar...))
@@ -260,9 +277,9 @@ func machine(t testing.TB, rev nft.Revision, w *world) *eval.Machine {
 // input says. More with -rapid.checks=100000.
 func TestCompiledEqualsOracle(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		in := drawInput(r, Open, Alert, Drop, Reject, Honeypot)
+		in := drawInput(r, compile.Open, compile.Alert, compile.Drop, compile.Reject, compile.Honeypot)
 		w := drawWorld(r)
-		rev, err := Compile(in)
+		rev, err := compile.Compile(in)
 		if err != nil {
 			if selfTwice(in) {
 				return
@@ -272,7 +289,7 @@ func TestCompiledEqualsOracle(t *testing.T) {
 		m := machine(t, rev, w)
 		for range 100 {
 			p := drawPacket(r, in.Scope.Hooks)
-			want := judge(in, w, p)
+			want := oracle.Judge(in, w, p)
 			got, err := m.Eval(p)
 			if err != nil {
 				r.Fatalf("%+v: %v", p, err)
@@ -281,19 +298,19 @@ func TestCompiledEqualsOracle(t *testing.T) {
 			if n := len(got.Counters); n > 0 {
 				last = got.Counters[n-1]
 			}
-			if want.share != "" { // the first look at a client says on which side it is
-				if last != "" && got.Passes() && last[len(last)-6:] == "_would" && !slices.Contains(w.back, want.share) {
-					w.shares[want.share] = "out"
+			if want.Share != "" { // the first look at a client says on which side it is
+				if last != "" && got.Passes() && last[len(last)-6:] == "_would" && !slices.Contains(w.Back, want.Share) {
+					w.Shares[want.Share] = "out"
 				} else {
-					w.shares[want.share] = "in"
+					w.Shares[want.Share] = "in"
 				}
-				want = judge(in, w, p)
+				want = oracle.Judge(in, w, p)
 			}
 			// capture comes before lifelines and "off", which count nothing
-			if last == "w_misses" || want.counter == "" && last == "w_suppressed" {
+			if last == "w_misses" || want.Counter == "" && last == "w_suppressed" {
 				last = ""
 			}
-			if got.Verdict != want.verdict || last != want.counter {
+			if got.Verdict != want.Verdict || last != want.Counter {
 				r.Fatalf("packet %+v\nwant %+v\ngot  %s, counter %q, by %s: %s\npath %v\n%s", p, want, got.Verdict, last, got.Chain, got.Rule, got.Path, rev.Ruleset)
 			}
 			if p.Hook == "f" && p.State == eval.New && !p.Reply && p.Status == 0 && (p.Proto != flow.TCP || p.TCPFlags&0x17 == 0x02) {
@@ -305,9 +322,9 @@ func TestCompiledEqualsOracle(t *testing.T) {
 
 // checkNAT: under the lease the honeypot gets exactly what filter would deny
 // and the plan sends there; without it nobody is redirected.
-func checkNAT(r *rapid.T, in Input, rev nft.Revision, m *eval.Machine, p eval.Packet, want decision) {
+func checkNAT(r *rapid.T, in compile.Input, rev nft.Revision, m *eval.Machine, p eval.Packet, want oracle.Decision) {
 	if _, ok := rev.Entry[nft.HookNAT]; !ok {
-		if want.pot {
+		if want.Pot {
 			r.Fatalf("%+v belongs to the honeypot, but the revision has no nat entry", p)
 		}
 		return
@@ -315,14 +332,14 @@ func checkNAT(r *rapid.T, in Input, rev nft.Revision, m *eval.Machine, p eval.Pa
 	p.Hook = nft.HookNAT
 	lease := []nft.Element{{Key: []byte{2}}, {Key: []byte{10}}}
 	for _, held := range []bool{false, true} {
-		if err := m.Fill(HoneypotSet, lease...); err != nil {
+		if err := m.Fill(compile.HoneypotSet, lease...); err != nil {
 			r.Fatal(err)
 		}
 		if !held {
-			m.Fill(HoneypotSet)
+			m.Fill(compile.HoneypotSet)
 		}
 		verdict := "accept"
-		if held && want.pot {
+		if held && want.Pot {
 			verdict = "redirect to :2323"
 		}
 		if got, err := m.Eval(p); err != nil || got.Verdict != verdict {
@@ -337,7 +354,7 @@ func checkNAT(r *rapid.T, in Input, rev nft.Revision, m *eval.Machine, p eval.Pa
 }
 
 // selfTwice: two groups that are all of this machine's output is an error.
-func selfTwice(in Input) bool {
+func selfTwice(in compile.Input) bool {
 	n := 0
 	for _, g := range in.Groups {
 		if g.Self && len(g.UIDs) == 0 {
@@ -351,8 +368,8 @@ func selfTwice(in Input) bool {
 // denying treatment holds no rule that could stop a packet.
 func TestAlertDropsNothing(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		in := drawInput(r, Open, Alert)
-		rev, err := Compile(in)
+		in := drawInput(r, compile.Open, compile.Alert)
+		rev, err := compile.Compile(in)
 		if err != nil {
 			if selfTwice(in) {
 				return

@@ -1,4 +1,4 @@
-package compile
+package compile_test
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 
 	"weir/nft"
 	"weir/nft/eval"
+	"weir/phases/compile"
 	"weir/phases/flow"
 	"weir/phases/policy"
 )
@@ -20,8 +21,8 @@ import (
 // for granted of every revision.
 func TestShapeOfRevisions(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		in := drawInput(r, Open, Alert, Drop, Reject, Honeypot)
-		rev, err := Compile(in)
+		in := drawInput(r, compile.Open, compile.Alert, compile.Drop, compile.Reject, compile.Honeypot)
+		rev, err := compile.Compile(in)
 		if err != nil {
 			return
 		}
@@ -51,7 +52,7 @@ func TestShapeOfRevisions(t *testing.T) {
 				r.Fatalf("chain %s twice", c.Name)
 			}
 			chains[c.Name] = true
-			if strings.Contains(c.Name, placeholder) {
+			if strings.Contains(c.Name, "r000000000000") {
 				r.Fatalf("chain %s was not renamed", c.Name)
 			}
 		}
@@ -127,8 +128,8 @@ func checkDisjoint(r *rapid.T, s nft.Set) {
 // the text is the same byte for byte.
 func TestOrderDoesNotMatter(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		in := drawInput(r, Open, Alert, Drop, Reject, Honeypot)
-		a, err := Compile(in)
+		in := drawInput(r, compile.Open, compile.Alert, compile.Drop, compile.Reject, compile.Honeypot)
+		a, err := compile.Compile(in)
 		if err != nil {
 			return
 		}
@@ -153,23 +154,25 @@ func TestOrderDoesNotMatter(t *testing.T) {
 // the ID.
 func TestIDSaysEverything(t *testing.T) {
 	seen := map[string]string{}
-	for name, change := range map[string]func(*Input){
-		"nothing":       func(*Input) {},
-		"off":           func(in *Input) { in.Off = true },
-		"a treatment":   func(in *Input) { in.Groups[1].Treatment = Reject },
-		"a share":       func(in *Input) { in.Groups[0].Share = 6 },
-		"a seed":        func(in *Input) { in.Groups[0].Seed++ },
-		"a member":      func(in *Input) { in.Groups[0].Members = in.Groups[0].Members[1:] },
-		"a MAC":         func(in *Input) { in.Groups[4].MACs[0] = "02:00:5e:10:00:08" },
-		"a rule":        func(in *Input) { in.Policy.Rules = in.Policy.Rules[1:] },
-		"a port":        func(in *Input) { in.Policy.Rules[4].Services = services("tcp/26") },
-		"a lifeline":    func(in *Input) { in.Lifelines = in.Lifelines[1:] },
-		"a never":       func(in *Input) { in.Never = in.Never[1:] },
-		"inside":        func(in *Input) { in.Scope.Inside = in.Scope.Inside[1:] },
-		"inbound":       func(in *Input) { in.Scope.Inbound = "observe" },
-		"a log group":   func(in *Input) { in.LogGroup = 7 },
-		"a honeypot":    func(in *Input) { in.HoneypotPort = 7 },
-		"another group": func(in *Input) { in.Groups = append(in.Groups, Group{Name: "more", Treatment: Open}) },
+	for name, change := range map[string]func(*compile.Input){
+		"nothing":     func(*compile.Input) {},
+		"off":         func(in *compile.Input) { in.Off = true },
+		"a treatment": func(in *compile.Input) { in.Groups[1].Treatment = compile.Reject },
+		"a share":     func(in *compile.Input) { in.Groups[0].Share = 6 },
+		"a seed":      func(in *compile.Input) { in.Groups[0].Seed++ },
+		"a member":    func(in *compile.Input) { in.Groups[0].Members = in.Groups[0].Members[1:] },
+		"a MAC":       func(in *compile.Input) { in.Groups[4].MACs[0] = "02:00:5e:10:00:08" },
+		"a rule":      func(in *compile.Input) { in.Policy.Rules = in.Policy.Rules[1:] },
+		"a port":      func(in *compile.Input) { in.Policy.Rules[4].Services = services("tcp/26") },
+		"a lifeline":  func(in *compile.Input) { in.Lifelines = in.Lifelines[1:] },
+		"a never":     func(in *compile.Input) { in.Never = in.Never[1:] },
+		"inside":      func(in *compile.Input) { in.Scope.Inside = in.Scope.Inside[1:] },
+		"inbound":     func(in *compile.Input) { in.Scope.Inbound = "observe" },
+		"a log group": func(in *compile.Input) { in.LogGroup = 7 },
+		"a honeypot":  func(in *compile.Input) { in.HoneypotPort = 7 },
+		"another group": func(in *compile.Input) {
+			in.Groups = append(in.Groups, compile.Group{Name: "more", Treatment: compile.Open})
+		},
 	} {
 		in := office()
 		change(&in)
@@ -184,8 +187,8 @@ func TestIDSaysEverything(t *testing.T) {
 // TestNeverARulePerFlow: ten times the flows, the same rules.
 func TestNeverARulePerFlow(t *testing.T) {
 	rules := func(n int) int {
-		in := Input{Scope: Scope{Hooks: []string{"forward"}, Inside: prefixes("10.0.0.0/8", "fd00::/8")},
-			Groups: []Group{{Name: "g", Members: prefixes("10.0.0.0/8"), Treatment: Reject}}}
+		in := compile.Input{Scope: compile.Scope{Hooks: []string{"forward"}, Inside: prefixes("10.0.0.0/8", "fd00::/8")},
+			Groups: []compile.Group{{Name: "g", Members: prefixes("10.0.0.0/8"), Treatment: compile.Reject}}}
 		for i := range n {
 			a := netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)})
 			in.Policy.Rules = append(in.Policy.Rules, policy.Rule{Group: "g", To: []netip.Prefix{netip.PrefixFrom(a, 32)},
@@ -206,8 +209,8 @@ func TestNeverARulePerFlow(t *testing.T) {
 // TestRangesMakeFewSets: 1,000 prefixes × ranges of one group stay within the
 // size that the kernel reads fast, also where they overlap.
 func TestRangesMakeFewSets(t *testing.T) {
-	in := Input{Scope: Scope{Hooks: []string{"forward"}, Inside: prefixes("10.0.0.0/8")},
-		Groups: []Group{{Name: "g", Members: prefixes("10.0.0.0/8"), Treatment: Reject}}}
+	in := compile.Input{Scope: compile.Scope{Hooks: []string{"forward"}, Inside: prefixes("10.0.0.0/8")},
+		Groups: []compile.Group{{Name: "g", Members: prefixes("10.0.0.0/8"), Treatment: compile.Reject}}}
 	for i := range 2500 {
 		a := netip.AddrFrom4([4]byte{198, byte(i >> 8), byte(i), 0})
 		in.Policy.Rules = append(in.Policy.Rules, policy.Rule{Group: "g", To: []netip.Prefix{netip.PrefixFrom(a, 24)}, Services: services("tcp/1000-2000")})
@@ -268,28 +271,28 @@ func TestCaptureAndLogsRememberOnce(t *testing.T) {
 
 // TestErrors: what cannot be compiled says so.
 func TestErrors(t *testing.T) {
-	for want, change := range map[string]func(*Input){
-		"scope without hooks":                func(in *Input) { in.Scope.Hooks = nil },
-		`hook "input"`:                       func(in *Input) { in.Scope.Hooks = []string{"input"} },
-		`inbound "maybe"`:                    func(in *Input) { in.Scope.Inbound = "maybe" },
-		"group servers twice":                func(in *Input) { in.Groups[0].Name = "servers" },
-		`unknown treatment "block"`:          func(in *Input) { in.Groups[0].Treatment = "block" },
-		"both have 10.20.1.25":               func(in *Input) { in.Groups[0].Members = prefixes("10.20.1.25") },
-		"both have 02:00:5e:10:00:07":        func(in *Input) { in.Groups[0].MACs = []string{"02:00:5e:10:00:07"} },
-		`MAC address "02"`:                   func(in *Input) { in.Groups[0].MACs = []string{"02"} },
-		"both have interface guest0":         func(in *Input) { in.Groups[0].Ifaces = []string{"guest0"} },
-		"both have user 33":                  func(in *Input) { in.Groups[0].Self, in.Groups[0].UIDs = true, []uint32{33} },
-		"this machine's own output":          func(in *Input) { in.Groups[0].Self, in.Groups[6].UIDs = true, nil },
-		"a share of 101%":                    func(in *Input) { in.Groups[0].Share = 101 },
-		`share by "luck"`:                    func(in *Input) { in.Groups[0].ShareBy = "luck" },
-		`there is no group "nobody"`:         func(in *Input) { in.Policy.Rules[0].Group = "nobody" },
-		"without services":                   func(in *Input) { in.Policy.Rules[0].Services = nil },
-		`deny "alert"`:                       func(in *Input) { in.Never[0].Deny = Alert },
-		`never no-rdp: there is no group "x`: func(in *Input) { in.Never[0].Group = "x" },
+	for want, change := range map[string]func(*compile.Input){
+		"scope without hooks":                func(in *compile.Input) { in.Scope.Hooks = nil },
+		`hook "input"`:                       func(in *compile.Input) { in.Scope.Hooks = []string{"input"} },
+		`inbound "maybe"`:                    func(in *compile.Input) { in.Scope.Inbound = "maybe" },
+		"group servers twice":                func(in *compile.Input) { in.Groups[0].Name = "servers" },
+		`unknown treatment "block"`:          func(in *compile.Input) { in.Groups[0].Treatment = "block" },
+		"both have 10.20.1.25":               func(in *compile.Input) { in.Groups[0].Members = prefixes("10.20.1.25") },
+		"both have 02:00:5e:10:00:07":        func(in *compile.Input) { in.Groups[0].MACs = []string{"02:00:5e:10:00:07"} },
+		`MAC address "02"`:                   func(in *compile.Input) { in.Groups[0].MACs = []string{"02"} },
+		"both have interface guest0":         func(in *compile.Input) { in.Groups[0].Ifaces = []string{"guest0"} },
+		"both have user 33":                  func(in *compile.Input) { in.Groups[0].Self, in.Groups[0].UIDs = true, []uint32{33} },
+		"this machine's own output":          func(in *compile.Input) { in.Groups[0].Self, in.Groups[6].UIDs = true, nil },
+		"a share of 101%":                    func(in *compile.Input) { in.Groups[0].Share = 101 },
+		`share by "luck"`:                    func(in *compile.Input) { in.Groups[0].ShareBy = "luck" },
+		`there is no group "nobody"`:         func(in *compile.Input) { in.Policy.Rules[0].Group = "nobody" },
+		"without services":                   func(in *compile.Input) { in.Policy.Rules[0].Services = nil },
+		`deny "alert"`:                       func(in *compile.Input) { in.Never[0].Deny = compile.Alert },
+		`never no-rdp: there is no group "x`: func(in *compile.Input) { in.Never[0].Group = "x" },
 	} {
 		in := office()
 		change(&in)
-		if _, err := Compile(in); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := compile.Compile(in); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}

@@ -1,4 +1,8 @@
-package compile
+// Package oracle decides a packet by reading a compile.Input from top to bottom,
+// as the documents say it in words. Compiled rulesets are compared with it, in
+// the interpreter and in the kernel. It shares no code with the compiler: no
+// sets, no chains, no flattening, a linear search each time.
+package oracle
 
 import (
 	"net/netip"
@@ -6,29 +10,26 @@ import (
 	"strings"
 
 	"weir/nft/eval"
+	"weir/phases/compile"
 	"weir/phases/flow"
 )
 
-// The oracle decides a packet by reading the Input from top to bottom, as the
-// documents say it in words. It shares no code with the compiler: no sets, no
-// chains, no flattening, a linear search each time.
-
-// world is what changes outside revisions.
-type world struct {
-	quarantined []netip.Addr
-	back        []string          // groups put back to alert
-	spared      []string          // groups whose open connections are spared
-	nospare     []netip.Prefix    // clients that are never spared
-	unblocked   []Lifeline        // exceptions
-	shares      map[string]string // client → "in" or "out", as first decided
+// World is what changes outside revisions.
+type World struct {
+	Quarantined []netip.Addr
+	Back        []string           // groups put back to alert
+	Spared      []string           // groups whose open connections are spared
+	NoSpare     []netip.Prefix     // clients that are never spared
+	Unblocked   []compile.Lifeline // exceptions
+	Shares      map[string]string  // Decision.Share → "in" or "out", once known
 }
 
-// decision is what becomes of a packet and which counter says so.
-type decision struct {
-	verdict string
-	counter string // the last named counter, "" where none
-	share   string // the group and client where only a share decides, and either answer is right
-	pot     bool   // nat sends it to the honeypot while the lease holds
+// Decision is what becomes of a packet and which counter says so.
+type Decision struct {
+	Verdict string // as eval.Trace says it
+	Counter string // the last named counter, "" where none
+	Share   string // the group and client where only a share decides that is not yet in World.Shares
+	Pot     bool   // nat sends it to the honeypot while the lease holds
 }
 
 func inAny(a netip.Addr, list []netip.Prefix) bool {
@@ -58,31 +59,32 @@ func isLocal(a netip.Addr) bool {
 	return a.IsLoopback() || a.IsMulticast() || a.IsLinkLocalUnicast() || a == netip.MustParseAddr("255.255.255.255")
 }
 
-func judge(in Input, w *world, p eval.Packet) decision {
+// Judge decides a packet.
+func Judge(in compile.Input, w *World, p eval.Packet) Decision {
 	tracked := p.State != eval.Untracked && p.State != eval.Invalid
 	v4 := p.Src.Is4()
 	// an ICMP of the other family has no service that could be named
 	fits := !(p.Proto == flow.ICMP && !v4) && !(p.Proto == flow.ICMPv6 && v4)
 	switch {
 	case tracked && p.Reply:
-		return decision{verdict: "accept", counter: "w_reply"}
+		return Decision{Verdict: "accept", Counter: "w_reply"}
 	case p.State == eval.Related:
-		return decision{verdict: "accept", counter: "w_related"}
+		return Decision{Verdict: "accept", Counter: "w_related"}
 	case tracked && p.Status&1 != 0:
-		return decision{verdict: "accept", counter: ""}
+		return Decision{Verdict: "accept", Counter: ""}
 	case p.State == eval.Untracked:
-		return decision{verdict: "accept", counter: "w_untracked"}
+		return Decision{Verdict: "accept", Counter: "w_untracked"}
 	case p.State == eval.Invalid:
-		return decision{verdict: "accept", counter: "w_invalid"}
+		return Decision{Verdict: "accept", Counter: "w_invalid"}
 	case p.Proto == flow.TCP && p.State == eval.New && p.TCPFlags&0x17 != 0x02:
-		return decision{verdict: "accept", counter: "w_pickup"}
+		return Decision{Verdict: "accept", Counter: "w_pickup"}
 	}
 
 	// scope
 	sc := in.Scope
 	anyDenies := false
 	for _, g := range in.Groups {
-		if g.Treatment == Drop || g.Treatment == Reject || g.Treatment == Honeypot {
+		if g.Treatment == compile.Drop || g.Treatment == compile.Reject || g.Treatment == compile.Honeypot {
 			anyDenies = !in.Off
 		}
 	}
@@ -90,44 +92,44 @@ func judge(in Input, w *world, p eval.Packet) decision {
 	toInside := inAny(p.Dst, sc.Inside) || slices.Contains(sc.InsideIfaces, p.Out)
 	switch {
 	case p.Out == "lo" || isLocal(p.Dst):
-		return decision{verdict: "accept", counter: "w_local"}
+		return Decision{Verdict: "accept", Counter: "w_local"}
 	case toInside && fromInside:
-		return decision{verdict: "accept", counter: "w_inside"}
+		return Decision{Verdict: "accept", Counter: "w_inside"}
 	case toInside:
 		if sc.Inbound == "refuse" && anyDenies && p.State == eval.New {
 			for _, r := range sc.InboundAllow {
 				if either(r.From, p.Src) && either(r.To, p.Dst) && serves(r.Services, p.Proto, p.Port) && (fits || len(r.Services) == 0) {
-					return decision{verdict: "accept", counter: "w_inbound"}
+					return Decision{Verdict: "accept", Counter: "w_inbound"}
 				}
 			}
-			return decision{verdict: "drop", counter: "w_refused"}
+			return Decision{Verdict: "drop", Counter: "w_refused"}
 		}
-		return decision{verdict: "accept", counter: "w_inbound"}
+		return Decision{Verdict: "accept", Counter: "w_inbound"}
 	case !fromInside:
-		return decision{verdict: "accept", counter: "w_outside"}
+		return Decision{Verdict: "accept", Counter: "w_outside"}
 	case len(sc.Outside)+len(sc.OutsideIfaces) > 0 && !inAny(p.Dst, sc.Outside) && !slices.Contains(sc.OutsideIfaces, p.Out):
-		return decision{verdict: "accept", counter: "w_outside"}
+		return Decision{Verdict: "accept", Counter: "w_outside"}
 	}
 	if in.Off {
-		return decision{verdict: "accept", counter: ""}
+		return Decision{Verdict: "accept", Counter: ""}
 	}
 
 	// lifelines
 	if v4 && p.Proto == flow.ICMP && slices.Contains([]uint16{3, 11, 12}, p.Port) ||
 		!v4 && p.Proto == flow.ICMPv6 && slices.Contains([]uint16{1, 2, 3, 4, 130, 131, 132, 133, 134, 135, 136, 143}, p.Port) {
-		return decision{verdict: "accept", counter: ""}
+		return Decision{Verdict: "accept", Counter: ""}
 	}
 	for _, l := range in.Lifelines {
 		if lifeline(l, p, fits) {
-			return decision{verdict: "accept", counter: ""}
+			return Decision{Verdict: "accept", Counter: ""}
 		}
 	}
-	if slices.Contains(w.quarantined, p.Src) {
-		return decision{verdict: "drop", counter: "w_quarantined"}
+	if slices.Contains(w.Quarantined, p.Src) {
+		return Decision{Verdict: "drop", Counter: "w_quarantined"}
 	}
 
 	// the group
-	g := Group{Name: "unassigned", Treatment: Alert}
+	g := compile.Group{Name: "unassigned", Treatment: compile.Alert}
 	for _, x := range in.Groups {
 		if x.Name == "unassigned" {
 			g = x
@@ -136,14 +138,14 @@ func judge(in Input, w *world, p eval.Packet) decision {
 	if best, ok := groupOf(in, p); ok {
 		g = best
 	}
-	if g.Treatment == Open {
-		return decision{verdict: "accept", counter: "w_c_" + g.Name + "_allowed"}
+	if g.Treatment == compile.Open {
+		return Decision{Verdict: "accept", Counter: "w_c_" + g.Name + "_allowed"}
 	}
 	for _, n := range in.Never {
 		if (n.Group == "" || n.Group == g.Name) && either(n.From, p.Src) && either(n.To, p.Dst) &&
 			serves(n.Services, p.Proto, p.Port) && (fits || len(n.Services) == 0) {
 			// of several, drop comes first, then honeypot
-			has := map[Treatment]bool{}
+			has := map[compile.Treatment]bool{}
 			for _, m := range in.Never {
 				if (m.Group == "" || m.Group == g.Name) && either(m.From, p.Src) && either(m.To, p.Dst) &&
 					serves(m.Services, p.Proto, p.Port) && (fits || len(m.Services) == 0) {
@@ -153,12 +155,12 @@ func judge(in Input, w *world, p eval.Packet) decision {
 					has[m.Deny] = true
 				}
 			}
-			deny := Reject
-			if has[Honeypot] {
-				deny = Honeypot
+			deny := compile.Reject
+			if has[compile.Honeypot] {
+				deny = compile.Honeypot
 			}
-			if has[Drop] {
-				deny = Drop
+			if has[compile.Drop] {
+				deny = compile.Drop
 			}
 			return denied(w, g, deny, p)
 		}
@@ -169,13 +171,13 @@ func judge(in Input, w *world, p eval.Packet) decision {
 			family = family || (f == flow.IPv4) == v4
 		}
 		if r.Group == g.Name && family && fits && either(r.Endpoints, p.Src) && either(r.To, p.Dst) && serves(r.Services, p.Proto, p.Port) {
-			return decision{verdict: "accept", counter: "w_c_" + g.Name + "_allowed"}
+			return Decision{Verdict: "accept", Counter: "w_c_" + g.Name + "_allowed"}
 		}
 	}
 	return denied(w, g, g.Treatment, p)
 }
 
-func lifeline(l Lifeline, p eval.Packet, fits bool) bool {
+func lifeline(l compile.Lifeline, p eval.Packet, fits bool) bool {
 	port := p.Port
 	if l.Reply && p.Proto.HasPorts() {
 		port = p.SrcPort
@@ -185,7 +187,7 @@ func lifeline(l Lifeline, p eval.Packet, fits bool) bool {
 
 // groupOf finds a packet's group: this machine's own, MAC, longest prefix,
 // interface.
-func groupOf(in Input, p eval.Packet) (Group, bool) {
+func groupOf(in compile.Input, p eval.Packet) (compile.Group, bool) {
 	if p.Hook == "o" {
 		for _, g := range in.Groups {
 			if g.Self && p.UID != nil && slices.Contains(g.UIDs, *p.UID) {
@@ -207,7 +209,7 @@ func groupOf(in Input, p eval.Packet) (Group, bool) {
 			}
 		}
 	}
-	best, bits := Group{}, -1
+	best, bits := compile.Group{}, -1
 	for _, g := range in.Groups {
 		for _, m := range g.Members {
 			if m.Contains(p.Src) && m.Bits() > bits {
@@ -223,7 +225,7 @@ func groupOf(in Input, p eval.Packet) (Group, bool) {
 			return g, true
 		}
 	}
-	return Group{}, false
+	return compile.Group{}, false
 }
 
 func macText(b []byte) string {
@@ -235,9 +237,9 @@ func macText(b []byte) string {
 	return strings.Join(out, ":")
 }
 
-func denied(w *world, g Group, t Treatment, p eval.Packet) decision {
-	would := decision{verdict: "accept", counter: "w_c_" + g.Name + "_would"}
-	if g.Treatment == Alert {
+func denied(w *World, g compile.Group, t compile.Treatment, p eval.Packet) Decision {
+	would := Decision{Verdict: "accept", Counter: "w_c_" + g.Name + "_would"}
+	if g.Treatment == compile.Alert {
 		return would
 	}
 	if len(g.Prefixes) > 0 && !inAny(p.Src, g.Prefixes) {
@@ -251,37 +253,37 @@ func denied(w *world, g Group, t Treatment, p eval.Packet) decision {
 		if g.ShareBy == "mac" {
 			client = g.Name + " " + macText(p.MAC)
 		}
-		switch w.shares[client] {
+		switch w.Shares[client] {
 		case "out":
 			return would
 		case "":
 			d := deniedAll(w, g, t, p)
-			d.share = client
+			d.Share = client
 			return d
 		}
 	}
 	return deniedAll(w, g, t, p)
 }
 
-func deniedAll(w *world, g Group, t Treatment, p eval.Packet) decision {
-	for _, e := range w.unblocked {
+func deniedAll(w *World, g compile.Group, t compile.Treatment, p eval.Packet) Decision {
+	for _, e := range w.Unblocked {
 		if either(e.From, p.Src) && either(e.To, p.Dst) && serves(e.Services, p.Proto, p.Port) {
-			return decision{verdict: "accept", counter: ""}
+			return Decision{Verdict: "accept", Counter: ""}
 		}
 	}
-	if slices.Contains(w.back, g.Name) {
-		return decision{verdict: "accept", counter: "w_c_" + g.Name + "_would"}
+	if slices.Contains(w.Back, g.Name) {
+		return Decision{Verdict: "accept", Counter: "w_c_" + g.Name + "_would"}
 	}
-	if p.State == eval.Established && slices.Contains(w.spared, g.Name) && !inAny(p.Src, w.nospare) {
-		return decision{verdict: "accept", counter: "w_spared"}
+	if p.State == eval.Established && slices.Contains(w.Spared, g.Name) && !inAny(p.Src, w.NoSpare) {
+		return Decision{Verdict: "accept", Counter: "w_spared"}
 	}
-	d := decision{verdict: "reject with icmpx admin-prohibited", counter: "w_c_" + g.Name + "_denied"}
+	d := Decision{Verdict: "reject with icmpx admin-prohibited", Counter: "w_c_" + g.Name + "_denied"}
 	switch {
-	case t == Drop || p.State == eval.Established:
-		d.verdict = "drop"
+	case t == compile.Drop || p.State == eval.Established:
+		d.Verdict = "drop"
 	case p.Proto == flow.TCP:
-		d.verdict = "reject with tcp reset"
-		d.pot = t == Honeypot && p.Hook == "f" && p.State == eval.New
+		d.Verdict = "reject with tcp reset"
+		d.Pot = t == compile.Honeypot && p.Hook == "f" && p.State == eval.New
 	}
 	return d
 }
