@@ -101,6 +101,9 @@ func newReader(file string, data []byte) *reader {
 }
 
 func (r *reader) addAt(line, col int, text, hint string) {
+	if n := len(r.lines); line > n { // the library counts one more at the end of a file
+		line, col = n, utf8.RuneCountInString(r.lines[n-1])+1
+	}
 	m := Mistake{File: r.file, Line: line, Col: col, Text: text, Hint: hint}
 	if line >= 1 && line <= len(r.lines) {
 		src := strings.TrimSuffix(r.lines[line-1], "\r")
