@@ -9,20 +9,24 @@ import (
 	"weir/phases/monitor"
 )
 
-// Compact joins the blocks before a moment into one for each month, and forgets
-// the connections that ended in them. Once a night is enough, with the
-// beginning of the day: what it reads is a month at most. It returns how many
-// blocks it joined. Each month is one transaction: a crash leaves it as it was
-// or joined.
+// daysApart is how long blocks stay joined by day before they go into their
+// month.
+const daysApart = 48 * time.Hour
+
+// Compact joins the blocks before a moment: one for each of the last two days,
+// one for each month before, without the connections that ended in them. Once
+// an hour is enough, with the present: what it reads is then a day, and once a
+// day a month. It returns how many blocks it joined. Each join is one
+// transaction: a crash leaves the blocks as they were or joined.
 func (s *EvidenceStore) Compact(before time.Time) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	months, err := s.months(before)
+	periods, err := s.periods(before)
 	if err != nil {
 		return 0, fmt.Errorf("cannot compact the evidence: %w", err)
 	}
 	joined := 0
-	for _, keys := range months {
+	for _, keys := range periods {
 		if len(keys) < 2 {
 			continue
 		}
@@ -34,8 +38,9 @@ func (s *EvidenceStore) Compact(before time.Time) (int, error) {
 	return joined, nil
 }
 
-// months returns the keys of the blocks before a moment, month by month (UTC).
-func (s *EvidenceStore) months(before time.Time) ([][][]byte, error) {
+// periods returns the keys of the blocks before a moment, by day and by month
+// (UTC).
+func (s *EvidenceStore) periods(before time.Time) ([][][]byte, error) {
 	var out [][][]byte
 	last := ""
 	err := s.view(func(tx *bolt.Tx) error {
@@ -44,8 +49,12 @@ func (s *EvidenceStore) months(before time.Time) ([][][]byte, error) {
 			if err != nil || !at.Before(before) {
 				return err
 			}
-			if m := at.Format("2006-01"); m != last {
-				last = m
+			period := at.Format("2006-01")
+			if at.After(before.Add(-daysApart)) {
+				period = at.Format("2006-01-02")
+			}
+			if period != last {
+				last = period
 				out = append(out, nil)
 			}
 			out[len(out)-1] = append(out[len(out)-1], append([]byte(nil), k...))

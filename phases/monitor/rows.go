@@ -86,19 +86,24 @@ func (e *Evidence) GroupOf(c Classifier, r flow.Record) string {
 // flow itself was seen by readers that know neither MAC nor interface, by the
 // latest that is known of the address. Never empty.
 func (e *Evidence) groupsOf(c Classifier, a netip.Addr, vias []Via) []string {
-	vias = slices.DeleteFunc(slices.Clone(vias), func(v Via) bool { return v.MAC == "" && v.Iface == "" && !v.Self })
-	if len(vias) == 0 {
-		var latest Via
+	placed := func(v Via) bool { return v.MAC != "" || v.Iface != "" || v.Self }
+	if !slices.ContainsFunc(vias, placed) {
+		latest := Via{UID: -1}
 		for _, v := range e.hosts[a] {
 			if v.Last.After(latest.Last) {
 				latest = v
 			}
 		}
+		if !placed(latest) {
+			return []string{c.Group(a, "", "")}
+		}
 		vias = []Via{latest}
-		vias[0].UID = -1
 	}
 	var out []string
 	for _, v := range vias {
+		if !placed(v) {
+			continue
+		}
 		group := ""
 		switch {
 		case v.Self && v.UID >= 0:
@@ -123,7 +128,8 @@ func (e *Evidence) Rows(c Classifier) []Row {
 		key
 		excluded string
 	}
-	sums := map[rowKey]*entry{}
+	sums := make(map[rowKey]*entry, len(e.flows))
+	own := map[rowKey]bool{} // sums that are no longer the evidence's own entry
 	for k, v := range e.flows {
 		inside, vias := k.Client, v.via
 		if k.inbound {
@@ -132,15 +138,25 @@ func (e *Evidence) Rows(c Classifier) []Row {
 		for _, g := range e.groupsOf(c, inside, vias) {
 			rk := rowKey{g, k, e.excisionOf(k.Flow, v.first)}
 			rk.opening = e.openingFor(k.opening, g)
-			mergeInto(sums, rk, v)
+			have := sums[rk]
+			switch {
+			case have == nil:
+				sums[rk] = v
+				continue
+			case !own[rk]:
+				copied := &entry{}
+				copied.merge(have)
+				sums[rk], own[rk] = copied, true
+			}
+			sums[rk].merge(v)
 		}
 	}
 	out := make([]Row, 0, len(sums))
 	for k, v := range sums {
-		r := Row{Group: k.group, Client: k.Client, Server: k.Server, Service: k.Service(), Asked: v.asked,
-			First: v.first, Last: v.last, Days: v.days, Connections: v.connections(), BytesOut: v.out, BytesIn: v.in,
+		r := Row{Group: k.group, Client: k.Client, Server: k.Server, Service: k.Service(), Asked: slices.Clone(v.asked),
+			First: v.first, Last: v.last, Days: v.days.Clone(), Connections: v.connections(), BytesOut: v.out, BytesIn: v.in,
 			Answered: v.answered, Guessed: !v.sure, Traced: v.traced, Inbound: k.inbound,
-			Opening: k.opening, Excluded: k.excluded, MACs: macsOf(v.via), Sources: v.sources}
+			Opening: k.opening, Excluded: k.excluded, MACs: macsOf(v.via), Sources: slices.Clone(v.sources)}
 		r.OneWay = !r.Answered && r.Traced && oneWayProto(k.Proto)
 		for _, x := range v.via {
 			if x.Iface != "" {
