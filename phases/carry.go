@@ -2,6 +2,7 @@ package phases
 
 import (
 	"cmp"
+	"net/netip"
 	"reflect"
 	"slices"
 
@@ -50,12 +51,12 @@ func onlyWidens(old, plan plans.Plan, group string) bool {
 		}
 	}
 	for _, n := range plan.Never {
-		if !slices.ContainsFunc(old.Never, func(o plans.Never) bool { return sameBut(n, o) }) {
+		if concerns(n.From, b) && !slices.ContainsFunc(old.Never, func(o plans.Never) bool { return sameBut(n, o) }) {
 			return false
 		}
 	}
 	for _, d := range old.Declared {
-		if !slices.ContainsFunc(plan.Declared, func(o plans.Declared) bool {
+		if concerns(d.From, a) && !slices.ContainsFunc(plan.Declared, func(o plans.Declared) bool {
 			d, o := d, o
 			d.Pos, o.Pos, d.Owner, o.Owner, d.Reason, o.Reason = plans.Pos{}, plans.Pos{}, "", "", "", ""
 			return reflect.DeepEqual(d, o)
@@ -107,6 +108,17 @@ func falls(x plans.Group, plan plans.Plan, g plans.Group) bool {
 		}
 	}
 	return false
+}
+
+// concerns says whether a target may hold endpoints of a group.
+func concerns(t plans.Target, g plans.Group) bool {
+	if t.Any || t.Inside || t.Outside || t.Self && g.Self || slices.Contains(t.Groups, g.Name) || g.Extends != "" && slices.Contains(t.Groups, g.Extends) {
+		return true
+	}
+	if len(t.Prefixes) > 0 && (len(g.Members) == 0 || len(g.MACs) > 0 || len(g.Ifaces) > 0) {
+		return true // it cannot be told from the plan
+	}
+	return slices.ContainsFunc(t.Prefixes, func(p netip.Prefix) bool { return slices.ContainsFunc(g.Members, p.Overlaps) })
 }
 
 func sameBut(a, b plans.Never) bool {

@@ -363,3 +363,12 @@ func declared(group, service string) plans.Declared {
 func neverFrom(group, service string) plans.Never {
 	return plans.Never{Name: "n-" + service, From: plans.Target{Groups: []string{group}}, To: plans.Target{Outside: true}, Services: services(service), Deny: "reject"}
 }
+
+type (
+	groupT    = plans.Group
+	declaredT = plans.Declared
+	neverT    = plans.Never
+	lifelineT = plans.Lifeline
+	targetT   = plans.Target
+	waveT     = plans.Wave
+)

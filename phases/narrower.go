@@ -30,11 +30,19 @@ func Narrower(from, to compile.Input) []string {
 		f := from.Groups[i]
 		a := Target{Treatment: t.Treatment, Share: t.Share, Prefixes: t.Prefixes}
 		b := Target{Treatment: f.Treatment, Share: f.Share, Prefixes: f.Prefixes}
-		if narrower(a, b) || t.Share != 0 && f.Share != 0 && (t.ShareBy != f.ShareBy || t.Seed != f.Seed) || !covers(to.Policy, from.Policy, t.Name) {
+		if narrower(a, b) || denies(from, to, t.Name) || t.Share != 0 && f.Share != 0 && (t.ShareBy != f.ShareBy || t.Seed != f.Seed) || !covers(to.Policy, from.Policy, t.Name) {
 			out = append(out, t.Name)
 		}
 	}
 	return out
+}
+
+// denies says whether "to" has a never for the group that "from" has not.
+func denies(from, to compile.Input, group string) bool {
+	return slices.ContainsFunc(to.Never, func(n compile.Never) bool {
+		return (n.Group == "" || n.Group == group) &&
+			!slices.ContainsFunc(from.Never, func(o compile.Never) bool { return reflect.DeepEqual(n, o) })
+	})
 }
 
 // sameDispatch says whether every endpoint is judged in the same group, and
@@ -45,11 +53,6 @@ func sameDispatch(from, to compile.Input) bool {
 	}
 	for _, l := range from.Lifelines {
 		if !slices.ContainsFunc(to.Lifelines, func(o compile.Lifeline) bool { return reflect.DeepEqual(l, o) }) {
-			return false
-		}
-	}
-	for _, n := range to.Never {
-		if !slices.ContainsFunc(from.Never, func(o compile.Never) bool { return reflect.DeepEqual(n, o) }) {
 			return false
 		}
 	}
