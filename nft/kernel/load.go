@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -136,6 +137,13 @@ func (k *Kernel) content(ctx context.Context, rev nft.Revision, s state) error {
 // the marker does not list or that lost elements. A set that another revision
 // uses stays.
 func (k *Kernel) clear(ctx context.Context, rev nft.Revision, s state) error {
+	left := slices.Contains(s.revisions(), rev.ID) || slices.ContainsFunc(rev.Ruleset.Sets, func(v nft.Set) bool {
+		_, there := s.sets[v.Name]
+		return there || s.marks[setMark(v.Name)] != 0
+	})
+	if !left {
+		return nil
+	}
 	if err := k.idle(ctx, rev.ID); err != nil {
 		return err
 	}
@@ -161,20 +169,15 @@ func (k *Kernel) clear(ctx context.Context, rev nft.Revision, s state) error {
 	return k.dropChains(ctx, rev.ID, s)
 }
 
-// idle refuses to take away what packets pass through.
+// idle refuses to take away what packets pass through, and lets go of what a
+// lapsed trial still holds.
 func (k *Kernel) idle(ctx context.Context, id string) error {
 	l, err := k.Look(ctx)
 	if err != nil {
 		return err
 	}
-	for _, m := range []map[string]map[flowFamily]string{l.Trial, l.Stable} {
-		for h, fam := range m {
-			for f, v := range fam {
-				if v == id {
-					return fmt.Errorf("it is in force for %s in hook %s, but not complete any more; roll back to another revision first", f, h)
-				}
-			}
-		}
+	if named(l, id) {
+		return errors.New("it is in force, but not complete any more; roll back to another revision first")
 	}
-	return nil
+	return k.reap(ctx)
 }

@@ -24,26 +24,14 @@ func (k *Kernel) Release(ctx context.Context, keep []string) error {
 	if err != nil {
 		return err
 	}
-	keep = slices.Clone(keep)
-	for _, m := range []map[string]map[flowFamily]string{l.Trial, l.Stable} {
-		for _, fam := range m {
-			for _, id := range fam {
-				keep = append(keep, id)
-			}
+	gone := slices.DeleteFunc(s.revisions(), func(id string) bool {
+		return slices.Contains(keep, id) || named(l, id)
+	})
+	if len(gone) > 0 {
+		if err := k.reap(ctx); err != nil {
+			return err
 		}
 	}
-	var gone []string
-	for name := range s.chains {
-		if id, _, ok := strings.Cut(name, "_"); ok && isRevision(id) && !slices.Contains(keep, id) && !slices.Contains(gone, id) {
-			gone = append(gone, id)
-		}
-	}
-	for id := range s.marks {
-		if isRevision(id) && !slices.Contains(keep, id) && !slices.Contains(gone, id) {
-			gone = append(gone, id)
-		}
-	}
-	slices.Sort(gone)
 	for _, id := range gone {
 		if err := k.unload(ctx, id, s); err != nil {
 			return fmt.Errorf("cannot release revision %s: %w", id, err)
