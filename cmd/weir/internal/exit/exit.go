@@ -83,18 +83,6 @@ func (c Code) Status() int {
 	return 500
 }
 
-// rows is the table; the first row whose error is in the chain decides.
-var rows []row
-
-type row struct {
-	err  error
-	code Code
-	hint string
-}
-
-// Register adds a sentinel error to the table.
-func Register(err error, c Code, hint string) { rows = append(rows, row{err, c, hint}) }
-
 // From gives any error its code and hint; nil gives nil.
 func From(err error) *Error {
 	if err == nil {

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir/cmd/weir/internal/api"
+	"weir/cmd/weir/internal/exit"
+	"weir/plans"
+)
+
+var _ = register(func(e *env) *cobra.Command {
+	var step string
+	c := &cobra.Command{
+		Use:   "request",
+		Short: "freeze the next step, so that it can be approved",
+		Long: `Freezes the next step: evidence up to now, the policy made from it, its ruleset,
+its ways back, each by hash and as files. That, and nothing computed later, is
+what people approve and "weir advance" arms.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var out api.Requested
+			if err := e.call(c.Context(), "request", api.StepArgs{Step: step}, &out); err != nil {
+				return err
+			}
+			if e.output == "json" {
+				return e.json("Requested", out)
+			}
+			e.showRequested(out)
+			fmt.Fprintf(e.out, "approve it: weir approve %s\n", short(out.Digest))
+			return nil
+		},
+	}
+	c.Flags().StringVar(&step, "step", "", "its name; refused unless it is the next one")
+	e.outputFlag(c)
+	return c
+})
+
+// short is the beginning of a digest that a person can type.
+func short(digest string) string {
+	d := strings.TrimPrefix(digest, "sha256:")
+	return d[:min(12, len(d))]
+}
+
+func (e *env) showRequested(r api.Requested) {
+	fmt.Fprintf(e.out, "step %s, frozen as %s\n", r.Step.Name, r.Digest)
+	t := newTable(e.out, "  group", "now", "after", "rules")
+	for _, g := range r.Changes.Groups {
+		after := string(g.After)
+		if g.Share > 0 && g.Share < 100 {
+			after += fmt.Sprintf(" %d%%", g.Share)
+		}
+		if g.Before != g.After {
+			after += " *"
+		}
+		t.row("  "+g.Group, g.Before, after, g.Rules)
+	}
+	t.flush()
+	for _, b := range r.Changes.Widens {
+		fmt.Fprintf(e.out, "  widens   %s (for example %s)\n", safe(b.String()), b.Example())
+	}
+	for _, b := range r.Changes.Narrows {
+		fmt.Fprintf(e.out, "  narrows  %s (for example %s)\n", safe(b.String()), b.Example())
+	}
+	for i, f := range r.Changes.Used {
+		if i == 10 {
+			fmt.Fprintf(e.out, "  … and %d more: weir findings\n", len(r.Changes.Used)-i)
+			break
+		}
+		fmt.Fprintf(e.out, "  denies   %s, which was seen and answered\n", f)
+	}
+	open := 0
+	for _, l := range r.Changes.Held {
+		if l.Answer == nil {
+			open++
+		}
+	}
+	if open > 0 {
+		fmt.Fprintf(e.out, "  %s of the evidence without an answer: weir findings\n", many(open, "question"))
+	}
+	for _, g := range r.Gates {
+		if g.Moment {
+			fmt.Fprintf(e.out, "  gate %s: %s: %s\n", g.Gate, g.Verdict, safe(g.Words))
+		}
+	}
+}
+
+var _ = register(func(e *env) *cobra.Command {
+	var deny bool
+	var reason string
+	c := &cobra.Command{
+		Use:   "approve [DIGEST]",
+		Short: "say yes to exactly one frozen step",
+		Long: `A person's yes to exactly one frozen step. It is used once, expires as the plan
+says, and is void when the step is denied, the plan is registered anew, or
+another step is confirmed meanwhile. DIGEST may be cut to eight digits or more;
+without it the step that waits is meant.
+
+  weir approve 4f0c83d2a1b9
+  weir approve --deny --reason "quarter end" 4f0c83d2a1b9`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			in := api.ApproveArgs{Deny: deny, Reason: reason}
+			if len(args) > 0 {
+				in.Digest = args[0]
+			}
+			if err := e.call(c.Context(), "approve", in, nil); err != nil {
+				return err
+			}
+			if deny {
+				fmt.Fprintln(e.out, "denied: this frozen step can never be armed")
+				return nil
+			}
+			var s api.Status
+			if err := e.call(c.Context(), "status", struct{}{}, &s); err != nil {
+				return err
+			}
+			if s.Request != nil {
+				fmt.Fprintf(e.out, "approved %s: %d of %d\n", s.Request.Step, len(s.Request.Have), s.Request.Quorum)
+				if len(s.Request.Have) >= s.Request.Quorum {
+					fmt.Fprintln(e.out, "arm it: weir advance")
+				}
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&deny, "deny", false, "say no instead")
+	c.Flags().StringVar(&reason, "reason", "", "why")
+	return c
+})
+
+var _ = register(func(e *env) *cobra.Command {
+	var yes bool
+	var brownout string
+	c := &cobra.Command{
+		Use:     "advance",
+		Aliases: []string{"promote"},
+		Short:   "arm the next step, on trial",
+		Long: `Arms the approved frozen step behind a lease that the kernel holds: not confirmed
+in time, the kernel goes back by itself. Where nothing is requested yet and one
+local yes suffices, it freezes the next step, shows what changes, asks, and arms.
+
+  weir advance                   freeze, show, ask, arm
+  weir advance --yes             the same without asking
+  weir advance --brownout 2m     a short lease that is meant to lapse`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			in := api.AdvanceArgs{}
+			if brownout != "" {
+				d, err := plans.ParseDuration(brownout)
+				if err != nil {
+					return exit.Errorf(exit.Usage, "%w", err)
+				}
+				in.Brownout = d
+			}
+			return e.advance(c.Context(), in, yes)
+		},
+	}
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	c.Flags().StringVar(&brownout, "brownout", "", "arm for this long only, meant to lapse")
+	return c
+})
+
+func (e *env) advance(ctx context.Context, in api.AdvanceArgs, yes bool) error {
+	var s api.Status
+	if err := e.call(ctx, "status", struct{}{}, &s); err != nil {
+		return err
+	}
+	if s.Request == nil {
+		var r api.Requested
+		if err := e.call(ctx, "request", api.StepArgs{}, &r); err != nil {
+			return err
+		}
+		e.showRequested(r)
+		if err := e.call(ctx, "status", struct{}{}, &s); err != nil {
+			return err
+		}
+		if s.Request == nil {
+			return exit.Errorf(exit.Refused, "the request was replaced meanwhile").WithHint("weir status")
+		}
+	}
+	in.Digest = s.Request.Digest
+	if len(s.Request.Have) < s.Request.Quorum && s.SelfServe {
+		if !yes {
+			ok, err := e.ask(fmt.Sprintf("arm %s?", s.Request.Step))
+			if err != nil {
+				return err
+			}
+			if !ok {
+				return exit.Errorf(exit.Approval, "not armed; the frozen step waits: weir advance")
+			}
+		}
+		if err := e.call(ctx, "approve", api.ApproveArgs{Digest: s.Request.Digest}, nil); err != nil {
+			return err
+		}
+	}
+	var out api.Advanced
+	if err := e.call(ctx, "advance", in, &out); err != nil {
+		return err
+	}
+	if in.Brownout > 0 {
+		fmt.Fprintf(e.out, "brownout: %s is armed for %s and will lapse by itself\n", out.Step.Name, span(out.Lease))
+		return nil
+	}
+	fmt.Fprintf(e.out, "armed %s on trial; the kernel goes back by itself in %s\nkeep it: weir confirm    go back now: weir rollback\n", out.Step.Name, span(out.Left))
+	return nil
+}
+
+// ask asks a person; without a terminal nobody can answer.
+func (e *env) ask(question string) (bool, error) {
+	if !e.terminal() {
+		return false, exit.Errorf(exit.Approval, "%s nobody can answer without a terminal", question).WithHint("add --yes")
+	}
+	fmt.Fprintf(e.out, "%s [y/N] ", question)
+	line, err := bufio.NewReader(e.in).ReadString('\n')
+	if err != nil && line == "" {
+		return false, nil
+	}
+	return strings.EqualFold(strings.TrimSpace(line), "y") || strings.EqualFold(strings.TrimSpace(line), "yes"), nil
+}
+
+var _ = register(func(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "confirm",
+		Short: "keep the step that is on trial",
+		Long: `Makes the step on trial the confirmed one, if its lease still runs: the kernel
+itself refuses when it is too late (exit 6).`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var out api.Confirmed
+			if err := e.call(c.Context(), "confirm", struct{}{}, &out); err != nil {
+				return err
+			}
+			fmt.Fprintf(e.out, "confirmed %s\n", out.Step)
+			return nil
+		},
+	}
+})
+
+var _ = register(func(e *env) *cobra.Command {
+	var reason string
+	c := &cobra.Command{
+		Use:   "pause",
+		Short: "arm nothing until weir resume",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := e.call(c.Context(), "pause", api.PauseArgs{Reason: reason}, nil); err != nil {
+				return err
+			}
+			fmt.Fprintln(e.out, "paused: nothing is armed until weir resume; what is in force stays")
+			return nil
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "paused by hand", "why")
+	return c
+})
+
+var _ = register(func(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "resume",
+		Short: "let the rollout go on after a pause or a rollback",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := e.call(c.Context(), "resume", struct{}{}, nil); err != nil {
+				return err
+			}
+			fmt.Fprintln(e.out, "resumed")
+			return nil
+		},
+	}
+})
+
+var _ = time.Second

@@ -1,0 +1,304 @@
+package api
+
+import (
+	"net/netip"
+	"time"
+
+	"weir/nft"
+	"weir/phases"
+	"weir/phases/compile"
+	"weir/phases/enforce"
+	"weir/phases/finding"
+	"weir/phases/flow"
+	"weir/phases/policy"
+)
+
+// The arguments and answers of the verbs.
+
+// ApplyArgs carries a plan file.
+type ApplyArgs struct {
+	File string `json:"file"`
+	Text []byte `json:"text"`
+}
+
+// Applied says what registering a plan did: nothing in the kernel.
+type Applied struct {
+	Plan string      `json:"plan"`
+	Hash string      `json:"hash"`
+	Next phases.Step `json:"next"`
+}
+
+// StepArgs names a step; "" is the next one.
+type StepArgs struct {
+	Step string `json:"step"`
+}
+
+// DigestArgs names a frozen step; "" is the one that waits, else the one on
+// trial, else the one in force.
+type DigestArgs struct {
+	Digest string `json:"digest"`
+}
+
+// Requested is a frozen step.
+type Requested struct {
+	Digest  string              `json:"digest"`
+	Plan    string              `json:"plan"`
+	Step    phases.Step         `json:"step"`
+	Gates   []phases.GateResult `json:"gates"`
+	Changes Changes             `json:"changes"`
+}
+
+// Changes is what a frozen step changes against what is in force.
+type Changes struct {
+	Groups  []GroupChange  `json:"groups"`
+	Widens  []policy.Box   `json:"widens"`  // allowed after, not before
+	Narrows []policy.Box   `json:"narrows"` // allowed before, not after
+	Used    []flow.Flow    `json:"used"`    // flows of the evidence that the narrowing denies
+	Held    []enforce.Line `json:"held"`    // not allowed by themselves, or allowed with a question
+	Rules   int            `json:"rules"`
+}
+
+// GroupChange is what happens to one group.
+type GroupChange struct {
+	Group  string            `json:"group"`
+	Before compile.Treatment `json:"before"`
+	After  compile.Treatment `json:"after"`
+	Share  int               `json:"share,omitempty"`
+	Rules  int               `json:"rules"`
+}
+
+// FrozenText is a frozen step as nft text.
+type FrozenText struct {
+	Digest string      `json:"digest"`
+	Head   phases.Head `json:"head"`
+	Text   string      `json:"text"`
+}
+
+// ApproveArgs is a yes, or with Deny a no.
+type ApproveArgs struct {
+	Digest string `json:"digest"`
+	Deny   bool   `json:"deny"`
+	Reason string `json:"reason"`
+}
+
+// AdvanceArgs arms the approved step. Brownout 0: not a brownout.
+type AdvanceArgs struct {
+	Digest   string        `json:"digest"`
+	Brownout time.Duration `json:"brownout"`
+}
+
+// Advanced is an armed step.
+type Advanced struct {
+	Step  phases.Step         `json:"step"`
+	Lease time.Duration       `json:"lease"`
+	Left  time.Duration       `json:"left"`
+	Gates []phases.GateResult `json:"gates"`
+}
+
+// Confirmed names the step in force.
+type Confirmed struct {
+	Step string `json:"step"`
+}
+
+// RollbackArgs says where to: "" one step, a step, a phase, or "off"; or one
+// group.
+type RollbackArgs struct {
+	To    string `json:"to"`
+	Group string `json:"group"`
+}
+
+// RolledBack says what is in force now.
+type RolledBack struct {
+	Step    string          `json:"step"`
+	Targets []phases.Target `json:"targets"`
+	Took    time.Duration   `json:"took"`
+}
+
+// Noticed says that the caller changed the kernel without the daemon.
+type Noticed struct{}
+
+// PauseArgs says why.
+type PauseArgs struct {
+	Reason string `json:"reason"`
+}
+
+// Counts are a group's counters.
+type Counts struct {
+	Allowed nft.CounterValue `json:"allowed"`
+	Would   nft.CounterValue `json:"would"`
+	Denied  nft.CounterValue `json:"denied"`
+}
+
+// Status is everything that a status page needs.
+type Status struct {
+	phases.Status
+	Present    bool              `json:"present"` // weir's table is in the kernel
+	Observing  bool              `json:"observing"`
+	Spared     []string          `json:"spared,omitempty"`
+	Questions  int               `json:"questions"`
+	Witnessed  *float64          `json:"witnessed,omitempty"`
+	Counters   map[string]Counts `json:"counters,omitempty"`
+	Exceptions []Exception       `json:"exceptions,omitempty"`
+	SelfServe  bool              `json:"selfServe,omitempty"` // one local yes suffices for what waits
+}
+
+// Exception is a live unblock or quarantine.
+type Exception struct {
+	ID      string        `json:"id"`
+	Kind    string        `json:"kind"` // "unblock" or "quarantine"
+	From    netip.Prefix  `json:"from"`
+	To      netip.Prefix  `json:"to,omitzero"`
+	Service flow.Service  `json:"service,omitzero"`
+	Left    time.Duration `json:"left"` // as the kernel says
+	Packets uint64        `json:"packets"`
+	Bytes   uint64        `json:"bytes"`
+	By      string        `json:"by,omitempty"`
+	Reason  string        `json:"reason,omitempty"`
+}
+
+// FlowsArgs filters and groups the list of flows.
+type FlowsArgs struct {
+	By      string `json:"by"` // "flow", "group", "service" or "destination"
+	Group   string `json:"group"`
+	Client  string `json:"client"`
+	Service string `json:"service"`
+	All     bool   `json:"all"` // also unanswered and inbound ones
+}
+
+// LinesArgs filters the list of questions.
+type LinesArgs struct {
+	All bool `json:"all"` // answered ones too
+}
+
+// AnswerArgs answers a question.
+type AnswerArgs struct {
+	ID      string          `json:"id"`
+	Verdict finding.Verdict `json:"verdict"`
+	Reason  string          `json:"reason"`
+}
+
+// UnblockArgs opens an exception.
+type UnblockArgs struct {
+	From    string        `json:"from"`
+	To      string        `json:"to"`
+	Service string        `json:"service"`
+	For     time.Duration `json:"for"`
+	Reason  string        `json:"reason"`
+}
+
+// EndArgs ends an exception.
+type EndArgs struct {
+	ID string `json:"id"`
+}
+
+// Drilled is the measured unblock procedure.
+type Drilled struct {
+	Took   time.Duration `json:"took"`
+	Opened time.Duration `json:"opened"` // from the call until the kernel showed it
+	Ended  time.Duration `json:"ended"`
+}
+
+// QuarantineArgs cuts one endpoint off.
+type QuarantineArgs struct {
+	Host   string        `json:"host"`
+	For    time.Duration `json:"for"` // 0 with End
+	End    bool          `json:"end"`
+	Reason string        `json:"reason"`
+}
+
+// WhyArgs asks whether it is the firewall.
+type WhyArgs struct {
+	Host  string        `json:"host"`
+	Since time.Duration `json:"since"`
+}
+
+// Why is the answer.
+type Why struct {
+	Host        netip.Addr    `json:"host"`
+	Group       string        `json:"group"`
+	Treatment   string        `json:"treatment"`
+	Denied      []WhyLine     `json:"denied"`
+	Rules       int           `json:"rules"`
+	Lines       []WhyLine     `json:"wouldDeny"`
+	Quarantined time.Duration `json:"quarantined,omitempty"`
+}
+
+// WhyLine is one flow of the host that was or would be denied.
+type WhyLine struct {
+	Flow  flow.Flow `json:"flow"`
+	First time.Time `json:"first"`
+	Last  time.Time `json:"last"`
+	Count uint64    `json:"count"`
+}
+
+// ExplainArgs asks for one flow.
+type ExplainArgs struct {
+	Src     string `json:"src"`
+	Dst     string `json:"dst"`
+	Service string `json:"service"`
+}
+
+// Decision is what decides a flow in one revision.
+type Decision struct {
+	Step    string `json:"step"`
+	Verdict string `json:"verdict"`
+	Rule    string `json:"rule"` // nft text of the deciding rule
+	Chain   string `json:"chain"`
+	Reason  string `json:"reason,omitempty"` // of the policy rule that allows it
+}
+
+// Explained says what decides a flow now and after the next step.
+type Explained struct {
+	Flow  flow.Flow `json:"flow"`
+	Group string    `json:"group"`
+	Now   Decision  `json:"now"`
+	Next  *Decision `json:"next,omitempty"`
+}
+
+// RemoveArgs asks to take weir out of the kernel.
+type RemoveArgs struct {
+	Yes bool `json:"yes"`
+}
+
+// Removed says what was taken out and put back.
+type Removed struct {
+	Table   bool     `json:"table"`
+	Sysctls []string `json:"sysctls"`
+}
+
+// Coverage is how much of the time was observed.
+type Coverage struct {
+	From      time.Time     `json:"from,omitzero"`
+	Observed  time.Duration `json:"observed"`
+	Gaps      []GapText     `json:"gaps"`
+	Events    []EventCover  `json:"events"`
+	Witnessed *float64      `json:"witnessed,omitempty"`
+	Lost      uint64        `json:"lost"`
+}
+
+// GapText is a time without evidence.
+type GapText struct {
+	From  time.Time `json:"from"`
+	To    time.Time `json:"to"`
+	Cause string    `json:"cause"`
+	Lost  uint64    `json:"lost,omitempty"`
+}
+
+// EventCover is how much of a calendar event was observed.
+type EventCover struct {
+	Name  string    `json:"name"`
+	From  time.Time `json:"from"`
+	To    time.Time `json:"to"`
+	Share float64   `json:"share"`
+}
+
+// RollbackNoteFile is where a rollback without the daemon leaves who did it.
+const RollbackNoteFile = "rolled-back.json"
+
+// RollbackNote is its content.
+type RollbackNote struct {
+	UID      uint32    `json:"uid"`
+	LoginUID uint32    `json:"loginUid"`
+	Name     string    `json:"name"`
+	At       time.Time `json:"at"`
+}

@@ -1,0 +1,259 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"weir/cmd/weir/internal/api"
+	"weir/nft/capture"
+	"weir/nft/kernel"
+	"weir/phases"
+	"weir/phases/compile"
+	"weir/phases/enforce"
+	"weir/phases/monitor"
+	"weir/plans"
+	"weir/store"
+)
+
+// Config says where a daemon's world is.
+type Config struct {
+	State  string           // folder, made with mode 0700
+	Socket string           // path
+	Now    func() time.Time // rollout time
+	Log    io.Writer
+	Ready  func() // called once commands are answered; may be nil
+}
+
+// tick is how often the daemon looks at the kernel.
+const tick = 500 * time.Millisecond
+
+// Daemon is a running daemon. Everything below "owned" belongs to the loop.
+type Daemon struct {
+	cfg   Config
+	log   *slog.Logger
+	calls chan func()
+	recs  chan flowRecord
+	gaps  chan capture.Gap
+	wait  sync.WaitGroup
+
+	// owned by the loop
+	machine    *phases.Machine
+	journal    *store.Journal
+	files      *store.Files
+	kernel     *kernel.Kernel
+	store      *store.EvidenceStore
+	evidence   *monitor.Evidence
+	answers    enforce.Answers
+	classes    *plans.Classifier
+	readers    *readers
+	beat       time.Time // last heartbeat booked
+	flushed    time.Time
+	dumped     time.Time // the connection table was read
+	census     census
+	moved      map[string]time.Time // group → when its would-be-denied counter last moved
+	would      map[string]uint64    // that counter at the last look
+	heard      time.Time            // when the way from a log rule to here was last seen to work
+	unscoped   uint64               // records that the plan does not judge
+	unusable   uint64               // records without an address or a protocol
+	lastErr    string               // last complaint of the tick, so that it is said once
+	judgeCache judgeCache
+}
+
+// Run is a daemon from start to end. It returns when ctx is done; what is in
+// the kernel stays.
+func Run(ctx context.Context, cfg Config) (err error) {
+	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
+		return fmt.Errorf("cannot make the state folder: %w", err)
+	}
+	d := &Daemon{cfg: cfg, calls: make(chan func()), recs: make(chan flowRecord, 65536), gaps: make(chan capture.Gap, 64)}
+	d.log = slog.New(slog.NewTextHandler(cfg.Log, nil))
+	defer func() { err = errors.Join(err, d.close()) }()
+	if err := d.open(ctx); err != nil {
+		return err
+	}
+	l, err := api.Listen(cfg.Socket)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(cfg.Socket)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	served := make(chan error, 1)
+	srv := &api.Server{Verbs: d.verbs()}
+	go func() { served <- srv.Serve(ctx, l); cancel() }()
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		d.log.Warn("cannot tell systemd that the daemon is ready", "error", err)
+	}
+	d.log.Info("ready", "socket", cfg.Socket, "state", cfg.State)
+	if cfg.Ready != nil {
+		cfg.Ready()
+	}
+	d.loop(ctx)
+	cancel()
+	d.stopReaders()
+	return <-served
+}
+
+func (d *Daemon) open(ctx context.Context) error {
+	var err error
+	if d.kernel, err = kernel.Open(kernel.Options{}); err != nil {
+		return err
+	}
+	if d.journal, err = store.OpenJournal(filepath.Join(d.cfg.State, "journal.db")); err != nil {
+		return err
+	}
+	if d.files, err = store.OpenFiles(d.cfg.State); err != nil {
+		return err
+	}
+	if d.store, err = store.OpenEvidence(filepath.Join(d.cfg.State, "evidence.db")); err != nil {
+		return err
+	}
+	d.machine, err = phases.Open(phases.Parts{
+		Kernel: d.kernel, Journal: &mirrored{d.journal, filepath.Join(d.cfg.State, "history.jsonl")}, Files: d.files,
+		Parse: func(text []byte) (plans.Plan, error) {
+			p, err := plans.Parse("the registered plan", text)
+			if err != nil {
+				return plans.Plan{}, err
+			}
+			return *p, nil
+		},
+		Compile: compile.Compile,
+		Rand:    rand.Reader,
+	})
+	if err != nil {
+		return err
+	}
+	if d.evidence, err = d.store.Load(); err != nil {
+		return err
+	}
+	if d.answers, err = d.store.Answers(); err != nil {
+		return err
+	}
+	d.planChanged()
+	now := d.cfg.Now()
+	d.flushed = now
+	if _, err := d.recover(ctx, now); err != nil {
+		d.log.Error("cannot read the kernel at start", "error", err)
+	}
+	return d.startReaders(ctx)
+}
+
+func (d *Daemon) close() error {
+	var errs []error
+	if d.store != nil {
+		errs = append(errs, d.flush(d.cfg.Now()), d.store.Close())
+	}
+	if d.journal != nil {
+		errs = append(errs, d.journal.Close())
+	}
+	if d.kernel != nil {
+		errs = append(errs, d.kernel.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// planChanged makes what depends on the plan anew.
+func (d *Daemon) planChanged() {
+	p := d.machine.Plan()
+	if p.Hash == "" {
+		return
+	}
+	d.classes = plans.NewClassifier(&p)
+	d.judgeCache = judgeCache{}
+}
+
+// loop owns everything until ctx is done.
+func (d *Daemon) loop(ctx context.Context) {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	watchdog, _ := daemon.SdWatchdogEnabled(false)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-d.calls:
+			f()
+		case r := <-d.recs:
+			d.take(r)
+			for n := len(d.recs); n > 0; n-- {
+				d.take(<-d.recs)
+			}
+		case g := <-d.gaps:
+			d.evidence.AddGap(monitor.Gap{Span: monitor.Span{From: g.From, To: g.To}, Cause: "lost by the kernel (" + g.Source + ")", Lost: g.Lost})
+			d.log.Warn("the kernel lost messages", "source", g.Source, "lost", g.Lost, "from", g.From, "to", g.To)
+		case <-t.C:
+			d.tick(ctx)
+			if watchdog > 0 {
+				daemon.SdNotify(false, daemon.SdNotifyWatchdog)
+			}
+		}
+	}
+}
+
+// do runs f in the loop and waits for it.
+func (d *Daemon) do(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	select {
+	case d.calls <- func() { done <- f() }:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return <-done
+}
+
+// tick looks at the kernel, books the heartbeat and writes evidence.
+func (d *Daemon) tick(ctx context.Context) {
+	now := d.cfg.Now()
+	complain := func(what string, err error) {
+		text := ""
+		if err != nil {
+			text = what + ": " + err.Error()
+		}
+		if text != "" && text != d.lastErr {
+			d.log.Error(what, "error", err)
+		}
+		if text != "" {
+			d.lastErr = text
+		}
+	}
+	if _, err := d.recover(ctx, now); err != nil {
+		complain("cannot read the kernel", err)
+	}
+	d.heartbeat(now)
+	if err := d.refresh(ctx, now, dumpEvery); err != nil {
+		complain("cannot read the connection table", err)
+	}
+	if err := d.watchCounters(ctx, now); err != nil {
+		complain("cannot read the counters", err)
+	}
+	if err := d.dailyCensus(ctx, now); err != nil {
+		complain("cannot take the census", err)
+	}
+	if now.Sub(d.flushed) >= flushEvery || now.Before(d.flushed) {
+		if err := d.flush(now); err != nil {
+			complain("cannot write the evidence", err)
+		}
+	}
+}
+
+// recover brings journal and kernel together and tells what was found.
+func (d *Daemon) recover(ctx context.Context, now time.Time) ([]phases.Record, error) {
+	records, err := d.machine.Recover(ctx, now)
+	for _, r := range records {
+		d.log.Info(r.Words, "kind", r.Kind, "op", r.Op, "step", d.machine.State().Heads[r.Digest].Step.Name)
+	}
+	if len(records) > 0 {
+		d.noteOpenings()
+	}
+	return records, err
+}

@@ -1,0 +1,267 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"weir/cmd/weir/internal/api"
+	"weir/cmd/weir/internal/exit"
+	"weir/nft"
+	"weir/phases"
+	"weir/phases/flow"
+	"weir/phases/monitor"
+	"weir/plans"
+)
+
+// unblock opens a bounded exception within the plan's limits.
+func (d *Daemon) unblock(ctx context.Context, c caller, in api.UnblockArgs) (api.Exception, error) {
+	p, err := d.needPlan()
+	if err != nil {
+		return api.Exception{}, err
+	}
+	e, err := exception(p, in)
+	if err != nil {
+		return api.Exception{}, err
+	}
+	if !d.machine.Look().Present {
+		return api.Exception{}, exit.Errorf(exit.Refused, "nothing of weir is in the kernel: everything passes").
+			WithHint("weir status")
+	}
+	if e.ID, err = newID("e"); err != nil {
+		return api.Exception{}, err
+	}
+	words := fmt.Sprintf("unblocked %s to %s %s for %s: %s", e.From, e.To, serviceText(e.Service), in.For, in.Reason)
+	if err := d.machine.Note(ctx, c.now, c.Actor, phases.Noted, phases.Record{Line: e.ID, Words: words}); err != nil {
+		return api.Exception{}, err
+	}
+	if err := d.kernel.AddException(ctx, e); err != nil {
+		return api.Exception{}, err
+	}
+	d.evidence.Open(monitor.Opening{ID: e.ID, Kind: "unblock", From: c.now, To: c.now.Add(e.For), Reason: in.Reason,
+		Clients: []netip.Prefix{e.From}, Servers: []netip.Prefix{e.To}, Services: servicesOf(e.Service)})
+	live, err := d.exceptions(ctx)
+	if err != nil {
+		return api.Exception{}, exit.Errorf(exit.Unknown, "unblocked, but the kernel could not be read back: %w", err)
+	}
+	for _, x := range live {
+		if x.ID == e.ID {
+			return x, nil
+		}
+	}
+	return api.Exception{}, exit.Errorf(exit.Failed, "the kernel does not show the exception").WithHint("weir unblock --list")
+}
+
+func servicesOf(s flow.Service) []flow.Service {
+	if s.Proto == 0 {
+		return nil
+	}
+	return []flow.Service{s}
+}
+
+func serviceText(s flow.Service) string {
+	if s.Proto == 0 {
+		return "any service"
+	}
+	return s.String()
+}
+
+// exception checks the arguments against the plan's limits; every mistake has
+// its own words.
+func exception(p plans.Plan, in api.UnblockArgs) (nft.Exception, error) {
+	var e nft.Exception
+	var err error
+	if in.From == "" || in.To == "" || in.Service == "" || in.For <= 0 || in.Reason == "" {
+		return e, exit.Errorf(exit.Usage, "an unblock names from, to, service, for and reason").
+			WithHint("weir unblock --from 10.20.16.12 --to 198.51.100.7 --service tcp/443 --for 1h --reason TICKET")
+	}
+	if e.From, err = parsePrefix(in.From); err != nil {
+		return e, err
+	}
+	if e.To, err = parsePrefix(in.To); err != nil {
+		return e, err
+	}
+	if e.From.Addr().Is4() != e.To.Addr().Is4() {
+		return e, exit.Errorf(exit.Invalid, "--from %s and --to %s are of different families", e.From, e.To)
+	}
+	if in.Service != "any" {
+		if s, ok := p.Services[in.Service]; ok {
+			if len(s) != 1 {
+				return e, exit.Errorf(exit.Invalid, "service %s is %d services; unblock them one by one", in.Service, len(s))
+			}
+			e.Service = s[0]
+		} else if e.Service, err = flow.ParseService(in.Service); err != nil {
+			return e, exit.Errorf(exit.Invalid, "%w", err).WithHint("tcp/443, icmp/8, esp, any, or a service of the plan")
+		}
+	}
+	widest := p.Unblock.Widest4
+	if e.To.Addr().Is6() {
+		widest = p.Unblock.Widest6
+	}
+	contact := ""
+	if p.Unblock.Contact != "" {
+		contact = "; ask " + p.Unblock.Contact
+	}
+	if e.To.Bits() < widest {
+		return e, exit.Errorf(exit.Refused, "the plan lets an unblock reach at most a /%d, not %s%s", widest, e.To, contact)
+	}
+	if p.Unblock.Longest > 0 && in.For > p.Unblock.Longest {
+		return e, exit.Errorf(exit.Refused, "the plan lets an unblock last at most %s, not %s%s", p.Unblock.Longest, in.For, contact)
+	}
+	e.For = in.For
+	return e, nil
+}
+
+func newID(prefix string) (string, error) {
+	var b [4]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return "", err
+	}
+	return prefix + hex.EncodeToString(b[:]), nil
+}
+
+// exceptions lists the live ones as the kernel says.
+func (d *Daemon) exceptions(ctx context.Context) ([]api.Exception, error) {
+	live, err := d.kernel.Exceptions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []api.Exception{}
+	for _, e := range live {
+		x := api.Exception{ID: e.ID, Kind: "unblock", From: e.From, To: e.To, Service: e.Service, Left: e.For, Packets: e.Packets, Bytes: e.Bytes}
+		x.By, x.Reason = d.noteOf(e.ID)
+		out = append(out, x)
+	}
+	quar, err := d.kernel.Quarantines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, q := range quar {
+		x := api.Exception{ID: q.Addr.String(), Kind: "quarantine", From: netip.PrefixFrom(q.Addr, q.Addr.BitLen()), Left: q.Left}
+		x.By, x.Reason = d.noteOf(q.Addr.String())
+		out = append(out, x)
+	}
+	return out, nil
+}
+
+// noteOf finds who opened an exception, and why.
+func (d *Daemon) noteOf(id string) (by, words string) {
+	records, err := d.machine.History()
+	if err != nil {
+		return "", ""
+	}
+	for i := len(records) - 1; i >= 0; i-- {
+		if r := records[i]; r.Kind == phases.Noted && r.Line == id {
+			return r.Actor.Name, r.Words
+		}
+	}
+	return "", ""
+}
+
+func (d *Daemon) unblocks(ctx context.Context, c caller, in None) ([]api.Exception, error) {
+	return d.exceptions(ctx)
+}
+
+func (d *Daemon) endUnblock(ctx context.Context, c caller, in api.EndArgs) (None, error) {
+	live, err := d.kernel.Exceptions(ctx)
+	if err != nil {
+		return None{}, err
+	}
+	for _, e := range live {
+		if e.ID != in.ID {
+			continue
+		}
+		if err := d.kernel.EndException(ctx, in.ID); err != nil {
+			return None{}, err
+		}
+		d.evidence.Open(monitor.Opening{ID: e.ID, Kind: "unblock", From: c.now, To: c.now})
+		return None{}, d.machine.Note(ctx, c.now, c.Actor, phases.Noted, phases.Record{Line: in.ID, Words: "ended the unblock " + in.ID})
+	}
+	return None{}, exit.Errorf(exit.NotInForce, "no unblock %q is in force", in.ID).WithHint("weir unblock --list")
+}
+
+// drill exercises the unblock procedure on this machine from end to end: an
+// exception between two documentation addresses is opened, seen in the kernel,
+// ended, and seen to be gone.
+func (d *Daemon) drill(ctx context.Context, c caller, in None) (api.Drilled, error) {
+	if !d.machine.Look().Present {
+		return api.Drilled{}, exit.Errorf(exit.Refused, "nothing of weir is in the kernel yet").WithHint("take the monitor step first: weir advance")
+	}
+	start := time.Now()
+	var out api.Drilled
+	for _, pair := range [][2]string{{"192.0.2.1/32", "192.0.2.2/32"}, {"2001:db8::1/128", "2001:db8::2/128"}} {
+		id, err := newID("e")
+		if err != nil {
+			return out, err
+		}
+		e := nft.Exception{ID: id, From: netip.MustParsePrefix(pair[0]), To: netip.MustParsePrefix(pair[1]),
+			Service: flow.Single(flow.TCP, 443), For: 5 * time.Second}
+		t := time.Now()
+		if err := d.kernel.AddException(ctx, e); err != nil {
+			return out, fmt.Errorf("the drill failed: %w", err)
+		}
+		if !d.live(ctx, id) {
+			return out, exit.Errorf(exit.Failed, "the drill failed: the kernel does not show the exception")
+		}
+		out.Opened = max(out.Opened, time.Since(t))
+		t = time.Now()
+		if err := d.kernel.EndException(ctx, id); err != nil {
+			return out, fmt.Errorf("the drill failed: %w", err)
+		}
+		if d.live(ctx, id) {
+			return out, exit.Errorf(exit.Failed, "the drill failed: the exception did not end")
+		}
+		out.Ended = max(out.Ended, time.Since(t))
+	}
+	out.Took = time.Since(start)
+	return out, d.machine.Drilled(ctx, c.now, c.Actor, out.Took)
+}
+
+func (d *Daemon) live(ctx context.Context, id string) bool {
+	all, err := d.kernel.Exceptions(ctx)
+	if err != nil {
+		return false
+	}
+	for _, e := range all {
+		if e.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// quarantine cuts one endpoint off, live connections too, for a bounded time.
+func (d *Daemon) quarantine(ctx context.Context, c caller, in api.QuarantineArgs) (None, error) {
+	p, err := d.needPlan()
+	if err != nil {
+		return None{}, err
+	}
+	a, err := netip.ParseAddr(in.Host)
+	if err != nil {
+		return None{}, exit.Errorf(exit.Usage, "cannot read address %q", in.Host)
+	}
+	a = a.Unmap().WithZone("")
+	if len(p.Scope.Inside) > 0 && !insidePrefix(p.Scope, netip.PrefixFrom(a, a.BitLen())) {
+		return None{}, exit.Errorf(exit.Invalid, "%s is not inside: the plan does not judge it", a)
+	}
+	if !d.machine.Look().Present {
+		return None{}, exit.Errorf(exit.Refused, "nothing of weir is in the kernel: nothing can be cut off").WithHint("weir status")
+	}
+	if in.End {
+		if err := d.kernel.Unquarantine(ctx, a); err != nil {
+			return None{}, err
+		}
+		return None{}, d.machine.Note(ctx, c.now, c.Actor, phases.Noted, phases.Record{Line: a.String(), Words: "ended the quarantine of " + a.String()})
+	}
+	if in.For <= 0 || in.For > 7*24*time.Hour {
+		return None{}, exit.Errorf(exit.Usage, "a quarantine is bounded: --for up to 7d").WithHint("weir quarantine %s --for 4h --reason TICKET", a)
+	}
+	if err := d.machine.Note(ctx, c.now, c.Actor, phases.Noted, phases.Record{Line: a.String(),
+		Words: fmt.Sprintf("quarantined %s for %s: %s", a, in.For, in.Reason)}); err != nil {
+		return None{}, err
+	}
+	return None{}, d.kernel.Quarantine(ctx, a, in.For)
+}

@@ -1,0 +1,173 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"weir/cmd/weir/internal/api"
+	"weir/cmd/weir/internal/exit"
+	"weir/nft/capture"
+	"weir/phases"
+	"weir/phases/enforce"
+	"weir/phases/finding"
+	"weir/phases/flow"
+	"weir/phases/policy"
+)
+
+// census is what the last look at the live connections found.
+type census struct {
+	at    time.Time
+	lines []enforce.Line
+}
+
+// censusEvery is how often the live connections are judged while a step lists
+// or denies.
+const censusEvery = 24 * time.Hour
+
+// judgeCache keeps the policy of the step that judges now.
+type judgeCache struct {
+	digest string
+	policy policy.Policy
+}
+
+// judging returns the policy that lists or denies now: the trial's, else the
+// confirmed step's; false where nothing is judged.
+func (d *Daemon) judging() (phases.Frozen, policy.Policy, bool) {
+	s := d.machine.State()
+	digest := s.Stable
+	if s.Trial != nil {
+		digest = s.Trial.Digest
+	}
+	if digest == "" {
+		return phases.Frozen{}, policy.Policy{}, false
+	}
+	f, err := d.machine.Frozen(digest)
+	if err != nil || phases.PhaseOf(f.Step.Name) == phases.StepMonitor || f.Step.Name == phases.StepOff {
+		return phases.Frozen{}, policy.Policy{}, false
+	}
+	return f, f.Input.Policy, true
+}
+
+// takeCensus judges the connections that are open now: behind a step they
+// would break at their next reconnect, and no packet says so before.
+func (d *Daemon) takeCensus(ctx context.Context, now time.Time) error {
+	_, pol, ok := d.judging()
+	if !ok {
+		return nil
+	}
+	p := d.machine.Plan()
+	var open []flow.Record
+	err := capture.Dump(ctx, capture.Options{Now: d.cfg.Now}, func(r flow.Record) error {
+		open = append(open, r)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	groupOf := func(r flow.Record) string { return d.evidence.GroupOf(d.classes, r) }
+	d.census = census{at: now, lines: enforce.Census(&p, pol, open, groupOf, d.answers, now)}
+	return nil
+}
+
+func (d *Daemon) dailyCensus(ctx context.Context, now time.Time) error {
+	if _, _, ok := d.judging(); !ok || now.Sub(d.census.at) < censusEvery {
+		return nil
+	}
+	return d.takeCensus(ctx, now)
+}
+
+// openLines lists what would have been denied, or was, with the census.
+func (d *Daemon) openLines(now time.Time) []enforce.Line {
+	p := d.machine.Plan()
+	if p.Hash == "" {
+		return nil
+	}
+	return enforce.Join(enforce.Lines(&p, d.evidence.Judged(), d.answers, now), d.census.lines)
+}
+
+func (d *Daemon) lines(ctx context.Context, c caller, in api.LinesArgs) ([]enforce.Line, error) {
+	if d.machine.Plan().Hash == "" {
+		return nil, exit.From(phases.ErrNoPlan)
+	}
+	var out []enforce.Line
+	for _, l := range append(d.openLines(c.now), d.heldLines(c.now)...) {
+		if in.All || l.Answer == nil {
+			out = append(out, l)
+		}
+	}
+	return out, nil
+}
+
+// heldLines lists the flows that wait for a person before any step.
+func (d *Daemon) heldLines(now time.Time) []enforce.Line {
+	p := d.machine.Plan()
+	_, held := enforce.Build(&p, d.evidence.Rows(d.classes), d.answers, now)
+	return held.Lines
+}
+
+func (d *Daemon) answer(ctx context.Context, c caller, in api.AnswerArgs) (enforce.Line, error) {
+	v, err := finding.ParseVerdict(string(in.Verdict))
+	if err != nil {
+		return enforce.Line{}, exit.Errorf(exit.Usage, "%w", err)
+	}
+	for _, l := range append(d.openLines(c.now), d.heldLines(c.now)...) {
+		if l.ID != in.ID {
+			continue
+		}
+		a := enforce.Answer{Group: l.Group, Service: l.Service, Destination: l.Destination, Verdict: v, Who: c.Name, Reason: in.Reason, At: c.now}
+		if err := d.machine.Note(ctx, c.now, c.Actor, phases.Answered, phases.Record{Line: l.ID, Answer: string(v),
+			Words: "answered " + string(v) + ": " + l.Finding().Flow}); err != nil {
+			return l, err
+		}
+		if err := d.store.AddAnswer(a); err != nil {
+			return l, err
+		}
+		d.answers = append(d.answers, a)
+		l.Answer = &a
+		return l, nil
+	}
+	return enforce.Line{}, exit.Errorf(exit.Invalid, "no question has the id %q", in.ID).WithHint("weir findings lists them")
+}
+
+func (d *Daemon) findings(ctx context.Context, c caller, in api.LinesArgs) ([]finding.Finding, error) {
+	lines, err := d.lines(ctx, c, in)
+	if err != nil {
+		return nil, err
+	}
+	out := []finding.Finding{}
+	for _, l := range lines {
+		out = append(out, l.Finding())
+	}
+	finding.Sort(out)
+	return out, nil
+}
+
+// watchCounters notes when a group's would-be-denied counter last moved: silence
+// is read from the kernel's counters, never from log lines alone.
+func (d *Daemon) watchCounters(ctx context.Context, now time.Time) error {
+	if !d.machine.Look().Present {
+		d.moved, d.would = nil, nil
+		return nil
+	}
+	counts, err := d.groupCounters(ctx)
+	if err != nil {
+		return err
+	}
+	if d.moved == nil {
+		d.moved, d.would = map[string]time.Time{}, map[string]uint64{}
+	}
+	for g, c := range counts {
+		last, known := d.would[g]
+		if _, seen := d.moved[g]; !seen {
+			d.moved[g] = time.Time{}
+		}
+		if c.Would.Packets != last && (known || c.Would.Packets > 0) {
+			d.moved[g] = now
+		}
+		d.would[g] = c.Would.Packets
+	}
+	if d.readers != nil {
+		d.heard = now
+	}
+	return nil
+}

@@ -1,0 +1,206 @@
+package daemon
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"weir/cmd/weir/internal/api"
+	"weir/nft/capture"
+	"weir/nft/host"
+	"weir/phases"
+	"weir/phases/compile"
+	"weir/phases/enforce"
+	"weir/phases/monitor"
+	"weir/phases/policy"
+	"weir/plans"
+)
+
+// material gathers what a step is frozen from.
+func (d *Daemon) material(now time.Time) (phases.Material, error) {
+	facts, err := d.facts(now)
+	if err != nil {
+		return phases.Material{}, err
+	}
+	p := d.machine.Plan()
+	m := phases.Material{UpTo: now, Facts: facts}
+	rows := d.evidence.Rows(d.classes)
+	m.Policy, _ = enforce.Build(&p, rows, d.answers, now)
+	data, err := json.Marshal(rows)
+	if err != nil {
+		return m, err
+	}
+	sum := sha256.Sum256(data)
+	m.Evidence = "sha256:" + hex.EncodeToString(sum[:])
+	machine, err := host.Look("/")
+	if err != nil {
+		return m, err
+	}
+	for _, i := range machine.Interfaces {
+		inside := slices.ContainsFunc(i.Prefixes, func(x netip.Prefix) bool { return insidePrefix(p.Scope, x) }) || slices.Contains(p.Scope.InsideIfaces, i.Name)
+		for _, x := range i.Prefixes {
+			m.Self = append(m.Self, netip.PrefixFrom(x.Addr(), x.Addr().BitLen()))
+			if inside && !x.Addr().IsLinkLocalUnicast() && !i.Loopback {
+				m.Links = append(m.Links, x.Masked())
+			}
+		}
+	}
+	if m.Lifelines, err = d.lifelines(p, machine); err != nil {
+		return m, err
+	}
+	m.InboundAllow = d.inboundAllow(p)
+	m.Never = enforce.Nevers(d.answers, p.Enforce.Deny, now)
+	return m, nil
+}
+
+// lifelines lists what this machine itself depends on. Where only forwarded
+// traffic is judged there is nothing to keep.
+func (d *Daemon) lifelines(p plans.Plan, machine host.Machine) ([]compile.Lifeline, error) {
+	if !hostHook(p.Scope.Hooks) {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	lines, err := host.Resolve(ctx, host.Lifelines(machine), func(ctx context.Context, name string) ([]netip.Addr, error) {
+		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	})
+	if err != nil {
+		d.log.Warn("a lifeline has no address", "error", err)
+	}
+	if slices.Contains(p.Scope.Hooks, "forward") {
+		// An empty source would open transit too.
+		lines = host.Pin(machine, lines)
+	}
+	var out []compile.Lifeline
+	for _, l := range lines {
+		if len(l.To) > 0 {
+			out = append(out, compile.Lifeline{Name: l.Name, From: l.From, To: l.To, Services: l.Services, Reply: l.Reply})
+		}
+	}
+	return out, nil
+}
+
+func insidePrefix(s plans.Scope, x netip.Prefix) bool {
+	return slices.ContainsFunc(s.Inside, func(i netip.Prefix) bool { return i.Contains(x.Addr()) })
+}
+
+// inboundAllow lists what outside hosts may open with "inbound: refuse": the
+// declared flows from outside.
+func (d *Daemon) inboundAllow(p plans.Plan) []compile.InboundRule {
+	var out []compile.InboundRule
+	for _, decl := range p.Declared {
+		if !decl.From.Outside && !decl.From.Any {
+			continue
+		}
+		r := compile.InboundRule{Services: decl.Services, To: slices.Clone(decl.To.Prefixes)}
+		for _, name := range decl.To.Groups {
+			for _, g := range p.Groups {
+				if g.Name == name {
+					r.To = append(r.To, g.Members...)
+				}
+			}
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// facts gathers what the gates look at.
+func (d *Daemon) facts(now time.Time) (phases.Facts, error) {
+	p := d.machine.Plan()
+	if p.Hash == "" {
+		return phases.Facts{}, phases.ErrNoPlan
+	}
+	rows := d.evidence.Rows(d.classes)
+	_, held := enforce.Build(&p, rows, d.answers, now)
+	f := phases.Facts{
+		Observed: d.evidence.Spans(), Lines: d.openLines(now), Moved: d.moved, Census: d.census.at, Held: &held,
+		Unanswered: monitor.UnansweredShare(rows), Heartbeat: d.heard,
+	}
+	if n := len(f.Observed); n > 0 {
+		f.Gaps = d.evidence.Gaps(f.Observed[0].From, f.Observed[n-1].To)
+	}
+	if w, ok := d.evidence.Witnessed(); ok {
+		f.Witnessed = &w
+	}
+	return f, nil
+}
+
+// changes says what a frozen step changes against what is in force.
+func (d *Daemon) changes(f phases.Frozen) (api.Changes, error) {
+	_, _, targets, _ := d.machine.State().Current()
+	out := api.Changes{Rules: len(f.Input.Policy.Rules)}
+	for _, t := range f.Step.Targets {
+		c := api.GroupChange{Group: t.Group, Before: compile.Open, After: t.Treatment, Share: t.Share}
+		for _, b := range targets {
+			if b.Group == t.Group {
+				c.Before = b.Treatment
+			}
+		}
+		for _, r := range f.Input.Policy.Rules {
+			if r.Group == t.Group {
+				c.Rules++
+			}
+		}
+		out.Groups = append(out.Groups, c)
+	}
+	if f.OverStep != "" {
+		over, err := d.machine.Frozen(f.OverStep)
+		if err != nil {
+			return out, err
+		}
+		for _, g := range f.Step.Targets {
+			before, after := ofGroup(over.Input.Policy, g.Group), ofGroup(f.Input.Policy, g.Group)
+			if b, ok := over.Step.Target(g.Group); !ok || !b.Treatment.Denies() {
+				continue // everything passed before; what is denied now is in the lines
+			}
+			narrows, widens := policy.Diff(before, after)
+			out.Widens = append(out.Widens, widens...)
+			out.Narrows = append(out.Narrows, narrows...)
+		}
+	}
+	p := d.machine.Plan()
+	rows := d.evidence.Rows(d.classes)
+	_, held := enforce.Build(&p, rows, d.answers, f.UpTo)
+	out.Held = held.Lines
+	index := policy.NewIndex(f.Input.Policy)
+	for _, r := range rows {
+		if !r.Active() {
+			continue
+		}
+		if t, ok := f.Step.Target(r.Group); ok && t.Treatment.Denies() {
+			if _, ok := index.Allows(r.Group, r.Flow()); !ok {
+				out.Used = append(out.Used, r.Flow())
+			}
+		}
+	}
+	return out, nil
+}
+
+func ofGroup(p policy.Policy, group string) policy.Policy {
+	var out policy.Policy
+	for _, r := range p.Rules {
+		if r.Group == group {
+			out.Rules = append(out.Rules, r)
+		}
+	}
+	return out
+}
+
+// noteOpenings carries the times in which a gate stood open into the evidence.
+func (d *Daemon) noteOpenings() {
+	for i, o := range d.machine.State().Openings {
+		d.evidence.Open(monitor.Opening{ID: openingID(i, o), Kind: "rollback", From: o.Begin, To: o.End, Groups: o.Groups, Reason: o.Words})
+	}
+}
+
+func openingID(i int, o phases.Opening) string {
+	return "o" + o.Begin.UTC().Format("20060102150405.000000")
+}
+
+var _ = capture.Options{}

@@ -1,0 +1,308 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"weir/cmd/weir/internal/api"
+	"weir/cmd/weir/internal/exit"
+	"weir/phases"
+	"weir/plans"
+)
+
+// verbs lists everything that the socket answers.
+func (d *Daemon) verbs() map[string]api.Handler {
+	return map[string]api.Handler{
+		"apply":      verb(d, d.apply),
+		"status":     verb(d, d.status),
+		"history":    verb(d, d.history),
+		"request":    verb(d, d.request),
+		"approve":    verb(d, d.approve),
+		"advance":    verb(d, d.advance),
+		"confirm":    verb(d, d.confirm),
+		"rollback":   verb(d, d.rollback),
+		"noticed":    verb(d, d.noticed),
+		"pause":      verb(d, d.pause),
+		"resume":     verb(d, d.resume),
+		"restore":    verb(d, d.restore),
+		"remove":     verb(d, d.remove),
+		"frozen":     verb(d, d.frozen),
+		"preview":    verb(d, d.preview),
+		"flows":      verb(d, d.flows),
+		"ports":      verb(d, d.ports),
+		"endpoints":  verb(d, d.endpoints),
+		"coverage":   verb(d, d.coverage),
+		"evidence":   verb(d, d.exportEvidence),
+		"lines":      verb(d, d.lines),
+		"answer":     verb(d, d.answer),
+		"unblock":    verb(d, d.unblock),
+		"unblocks":   verb(d, d.unblocks),
+		"end":        verb(d, d.endUnblock),
+		"drill":      verb(d, d.drill),
+		"quarantine": verb(d, d.quarantine),
+		"why":        verb(d, d.why),
+		"explain":    verb(d, d.explain),
+		"findings":   verb(d, d.findings),
+	}
+}
+
+// caller is who asks, and when.
+type caller struct {
+	phases.Actor
+	now time.Time
+}
+
+// verb makes a handler of a method: arguments are decoded strictly, and the
+// method runs in the loop.
+func verb[In, Out any](d *Daemon, f func(context.Context, caller, In) (Out, error)) api.Handler {
+	return func(ctx context.Context, peer api.Peer, args json.RawMessage) (any, error) {
+		var in In
+		dec := json.NewDecoder(strings.NewReader(string(args)))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&in); err != nil {
+			return nil, exit.Errorf(exit.Usage, "cannot read the arguments: %w", err).
+				WithHint("the command and the daemon may be of different versions: weir version")
+		}
+		var out Out
+		// A caller that goes away does not stop what was begun.
+		ctx = context.WithoutCancel(ctx)
+		err := d.do(ctx, func() (err error) {
+			c := caller{phases.Actor{UID: peer.UID, LoginUID: peer.LoginUID, Name: peer.Name}, d.cfg.Now()}
+			out, err = f(ctx, c, in)
+			return err
+		})
+		return out, err
+	}
+}
+
+// None is an empty answer or argument.
+type None = struct{}
+
+func (d *Daemon) apply(ctx context.Context, c caller, in api.ApplyArgs) (api.Applied, error) {
+	p, err := plans.Parse(in.File, in.Text)
+	if err != nil {
+		return api.Applied{}, exit.Errorf(exit.Invalid, "%w", err)
+	}
+	preview, err := d.machine.Preview(*p)
+	if err != nil {
+		return api.Applied{}, err
+	}
+	if err := d.machine.Apply(ctx, c.now, c.Actor, *p, in.Text); err != nil {
+		return api.Applied{}, err
+	}
+	d.planChanged()
+	if err := d.startReaders(ctx); err != nil {
+		return api.Applied{}, err
+	}
+	return api.Applied{Plan: p.Name, Hash: p.Hash, Next: preview}, nil
+}
+
+func (d *Daemon) request(ctx context.Context, c caller, in api.StepArgs) (api.Requested, error) {
+	if err := d.refresh(ctx, c.now, 0); err != nil {
+		return api.Requested{}, err
+	}
+	mat, err := d.material(c.now)
+	if err != nil {
+		return api.Requested{}, err
+	}
+	head, gates, err := d.machine.Request(ctx, c.now, c.Actor, in.Step, mat)
+	if err != nil {
+		return api.Requested{Gates: gates}, err
+	}
+	return d.requested(head, gates)
+}
+
+func (d *Daemon) requested(head phases.Head, gates []phases.GateResult) (api.Requested, error) {
+	out := api.Requested{Digest: head.Digest(), Step: head.Step, Gates: gates, Plan: head.Plan}
+	f, err := d.machine.Frozen(head.Digest())
+	if err != nil {
+		return out, err
+	}
+	out.Changes, err = d.changes(f)
+	return out, err
+}
+
+func (d *Daemon) frozen(ctx context.Context, c caller, in api.DigestArgs) (api.FrozenText, error) {
+	digest := in.Digest
+	if digest == "" {
+		switch s := d.machine.State(); {
+		case s.Request != nil:
+			digest = s.Request.Digest
+		case s.Trial != nil:
+			digest = s.Trial.Digest
+		default:
+			digest = s.Stable
+		}
+	}
+	if digest == "" {
+		return api.FrozenText{}, exit.From(phases.ErrNoRequest)
+	}
+	f, err := d.machine.Frozen(digest)
+	if err != nil {
+		return api.FrozenText{}, err
+	}
+	return api.FrozenText{Digest: digest, Head: f.Head, Text: f.Rules.Ruleset.String()}, nil
+}
+
+func (d *Daemon) approve(ctx context.Context, c caller, in api.ApproveArgs) (None, error) {
+	if in.Deny {
+		return None{}, d.machine.Deny(ctx, c.now, c.Actor, in.Digest, in.Reason)
+	}
+	return None{}, d.machine.Approve(ctx, c.now, c.Actor, in.Digest)
+}
+
+func (d *Daemon) advance(ctx context.Context, c caller, in api.AdvanceArgs) (api.Advanced, error) {
+	s := d.machine.State()
+	if s.Request == nil {
+		return api.Advanced{}, exit.From(phases.ErrNoRequest)
+	}
+	step := s.Heads[s.Request.Digest].Step
+	facts, err := d.facts(c.now)
+	if err != nil {
+		return api.Advanced{}, err
+	}
+	if err := d.prepareCapture(); err != nil {
+		return api.Advanced{}, err
+	}
+	gates, err := d.machine.Advance(ctx, c.now, c.Actor, in.Digest, in.Brownout, facts)
+	if err != nil {
+		return api.Advanced{Gates: gates}, err
+	}
+	if err := d.startReaders(ctx); err != nil {
+		return api.Advanced{}, err
+	}
+	if err := d.takeCensus(ctx, c.now); err != nil {
+		d.log.Error("cannot take the census after arming", "error", err)
+	}
+	return api.Advanced{Step: step, Lease: d.machine.State().Trial.Lease, Gates: gates, Left: d.machine.Look().Left}, nil
+}
+
+func (d *Daemon) confirm(ctx context.Context, c caller, in None) (api.Confirmed, error) {
+	if err := d.machine.Confirm(ctx, c.now, c.Actor); err != nil {
+		return api.Confirmed{}, err
+	}
+	name, _, _, _ := d.machine.State().Current()
+	d.noteOpenings()
+	if err := d.takeCensus(ctx, d.cfg.Now()); err != nil {
+		d.log.Error("cannot take the census after confirming", "error", err)
+	}
+	return api.Confirmed{Step: name}, d.release(ctx)
+}
+
+// release deletes the revisions that nothing needs.
+func (d *Daemon) release(ctx context.Context) error {
+	if err := d.kernel.Release(ctx, d.machine.Keep()); err != nil {
+		return fmt.Errorf("confirmed, but old revisions could not be removed: %w", err)
+	}
+	return nil
+}
+
+func (d *Daemon) rollback(ctx context.Context, c caller, in api.RollbackArgs) (api.RolledBack, error) {
+	start := time.Now()
+	var err error
+	if in.Group != "" {
+		err = d.machine.RollbackGroup(ctx, c.now, c.Actor, in.Group)
+	} else {
+		err = d.machine.Rollback(ctx, c.now, c.Actor, in.To)
+	}
+	if err != nil {
+		return api.RolledBack{}, err
+	}
+	d.noteOpenings()
+	name, _, targets, _ := d.machine.State().Current()
+	return api.RolledBack{Step: name, Targets: targets, Took: time.Since(start)}, nil
+}
+
+// noticed is told by a command that rolled back without the daemon: who did it
+// goes into the journal.
+func (d *Daemon) noticed(ctx context.Context, c caller, in api.Noticed) (api.RolledBack, error) {
+	if _, err := d.machine.RecoverAs(ctx, c.now, c.Actor); err != nil {
+		return api.RolledBack{}, err
+	}
+	d.noteOpenings()
+	name, _, targets, _ := d.machine.State().Current()
+	return api.RolledBack{Step: name, Targets: targets}, nil
+}
+
+func (d *Daemon) pause(ctx context.Context, c caller, in api.PauseArgs) (None, error) {
+	return None{}, d.machine.Pause(ctx, c.now, c.Actor, in.Reason)
+}
+
+func (d *Daemon) resume(ctx context.Context, c caller, in None) (None, error) {
+	return None{}, d.machine.Resume(ctx, c.now, c.Actor)
+}
+
+func (d *Daemon) restore(ctx context.Context, c caller, in None) (api.Confirmed, error) {
+	if err := d.machine.Restore(ctx, c.now, c.Actor); err != nil {
+		return api.Confirmed{}, err
+	}
+	d.noteOpenings()
+	name, _, _, _ := d.machine.State().Current()
+	return api.Confirmed{Step: name}, nil
+}
+
+func (d *Daemon) history(ctx context.Context, c caller, in None) ([]phases.Record, error) {
+	records, err := d.machine.History()
+	for i := range records {
+		records[i].PlanText = nil
+	}
+	return records, err
+}
+
+func (d *Daemon) status(ctx context.Context, c caller, in None) (api.Status, error) {
+	if _, err := d.recover(ctx, c.now); err != nil {
+		return api.Status{}, err
+	}
+	look := d.machine.Look()
+	var facts phases.Facts
+	if d.machine.State().Plan != "" {
+		var err error
+		if facts, err = d.facts(c.now); err != nil {
+			return api.Status{}, err
+		}
+	}
+	out := api.Status{Status: d.machine.Status(c.now, facts), Present: look.Present, Observing: d.readers != nil, Spared: look.Spared}
+	var err error
+	if look.Present {
+		if out.Counters, err = d.groupCounters(ctx); err != nil {
+			return out, err
+		}
+		if out.Exceptions, err = d.exceptions(ctx); err != nil {
+			return out, err
+		}
+	}
+	if out.Request != nil {
+		rule := d.machine.State().Heads[out.Request.Digest].Step.Approval
+		out.SelfServe = rule.Quorum == 1 && rule.SelfApproval
+	}
+	if w, ok := d.evidence.Witnessed(); ok {
+		out.Witnessed = &w
+	}
+	for _, l := range d.openLines(c.now) {
+		if l.Answer == nil {
+			out.Questions++
+		}
+	}
+	return out, nil
+}
+
+// groupCounters reads what each group's packets met.
+func (d *Daemon) groupCounters(ctx context.Context) (map[string]api.Counts, error) {
+	all, err := d.kernel.Counters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]api.Counts{}
+	for _, g := range d.machine.Plan().Groups {
+		out[g.Name] = api.Counts{Allowed: all["w_c_"+g.Name+"_allowed"], Would: all["w_c_"+g.Name+"_would"], Denied: all["w_c_"+g.Name+"_denied"]}
+	}
+	return out, nil
+}
+
+// remove takes everything of weir out of the kernel.
+func (d *Daemon) remove(ctx context.Context, c caller, in api.RemoveArgs) (api.Removed, error) {
+	return d.removeAll(ctx, c, in)
+}

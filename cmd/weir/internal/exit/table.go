@@ -1,0 +1,67 @@
+package exit
+
+import (
+	"os"
+
+	"weir/nft"
+	"weir/nft/capture"
+	"weir/nft/kernel"
+	"weir/phases"
+	"weir/store"
+)
+
+// rows is the table; the first row whose error is in the chain decides, so an
+// outcome that is unknown comes before everything else, and what is missing of
+// an approval before what the state refuses.
+var rows = []row{
+	{phases.ErrUnknown, Unknown, "weir status says what is in force"},
+	{nft.ErrUnknown, Unknown, "weir status says what is in force"},
+
+	{phases.ErrLapsed, NotInForce, "weir advance arms it again"},
+	{nft.ErrLapsed, NotInForce, "weir advance arms it again"},
+
+	{phases.ErrNotApproved, Approval, "weir approve"},
+	{phases.ErrSelfApproval, Approval, "somebody else approves: weir approve"},
+	{phases.ErrApprovedOnce, Approval, "somebody else approves: weir approve"},
+	{phases.ErrIndistinct, Approval, ""},
+	{phases.ErrExpired, Approval, "ask again: weir request"},
+	{phases.ErrUsed, Approval, "ask again: weir request"},
+	{phases.ErrDenied, Approval, "ask again: weir request"},
+	{phases.ErrReplanned, Approval, "ask again: weir request"},
+	{phases.ErrOverChanged, Approval, "ask again: weir request"},
+	{phases.ErrReplaced, Approval, "weir status names the newer one"},
+
+	{phases.ErrGate, Refused, "weir status shows every gate"},
+	{phases.ErrPending, Refused, ""},
+	{nft.ErrPending, Refused, "confirm it or roll it back first"},
+	{phases.ErrNoTrial, Refused, "weir status"},
+	{phases.ErrPaused, Refused, "weir resume"},
+	{phases.ErrNotPaused, Refused, ""},
+	{phases.ErrDrift, Refused, "weir status; weir rollback makes the maps one again"},
+	{nft.ErrChanged, Refused, "weir status; ask again: weir request"},
+	{nft.ErrNotLoaded, Refused, "weir status"},
+	{phases.ErrLifeline, Refused, "weir request"},
+	{phases.ErrNoPlan, Refused, ""},
+	{phases.ErrNoNext, Refused, ""},
+	{phases.ErrNotNext, Refused, ""},
+	{phases.ErrNoRequest, Refused, ""},
+	{phases.ErrNoSuchStep, Refused, "weir status; weir backout lists the ways back"},
+	{phases.ErrBrownout, Refused, ""},
+	{phases.ErrNothing, Refused, ""},
+	{phases.ErrSamePlan, Refused, ""},
+	{kernel.ErrDormant, Refused, ""},
+	{capture.ErrGroupTaken, Refused, "name other groups in the plan: capture: {logGroup: …, verdictGroup: …}"},
+
+	{store.ErrLocked, Refused, "another daemon runs: weir status"},
+	{store.ErrDamaged, Failed, "keep the file, put a copy back or move it away; the kernel is unchanged"},
+	{store.ErrVersion, Failed, "use the weir that wrote it, or a newer one"},
+	{phases.ErrCorrupt, Failed, "weir request freezes the step again"},
+	{phases.ErrNotDone, Failed, "weir status says what is in force"},
+	{os.ErrPermission, NoPerm, "be root"},
+}
+
+type row struct {
+	err  error
+	code Code
+	hint string
+}

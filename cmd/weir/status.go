@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir/cmd/weir/internal/api"
+	"weir/cmd/weir/internal/exit"
+	"weir/phases"
+)
+
+var _ = register(func(e *env) *cobra.Command {
+	var watch bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "what is in force, what is on trial, what comes next and what it waits for",
+		Long: `Says what the kernel holds and where the rollout stands. Without the daemon it
+reads the kernel and the plain files, and says less.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			for {
+				err := e.status(c.Context())
+				if !watch || err != nil {
+					return err
+				}
+				select {
+				case <-c.Context().Done():
+					return nil
+				case <-time.After(2 * time.Second):
+				}
+				fmt.Fprintln(e.out)
+			}
+		},
+	}
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "again every two seconds")
+	e.outputFlag(c)
+	return c
+})
+
+func (e *env) status(ctx context.Context) error {
+	var s api.Status
+	err := e.call(ctx, "status", struct{}{}, &s)
+	if x := exit.From(err); x != nil && x.Code == exit.NoDaemon {
+		return e.bareStatus(ctx, x)
+	}
+	if err != nil {
+		return err
+	}
+	if e.output == "json" {
+		return e.json("Status", s)
+	}
+	return e.showStatus(s)
+}
+
+func (e *env) showStatus(s api.Status) error {
+	now := e.now()
+	if s.Plan == "" {
+		fmt.Fprintln(e.out, "no plan is registered: weir apply PLAN")
+		return nil
+	}
+	fmt.Fprintf(e.out, "plan      %s\n", safe(s.PlanName))
+	since := ""
+	if !s.Since.IsZero() {
+		since = " since " + when(s.Since, now)
+	}
+	fmt.Fprintf(e.out, "in force  %s%s\n", s.Step, since)
+	switch {
+	case s.Gone:
+		fmt.Fprintln(e.out, "          BUT THE KERNEL IS EMPTY: everything passes; close the gate again: weir restore")
+	case !s.Present:
+		fmt.Fprintln(e.out, "          nothing of weir is in the kernel")
+	}
+	if s.Drift != "" {
+		fmt.Fprintf(e.out, "drift     %s\n", safe(s.Drift))
+	}
+	if s.Unknown {
+		fmt.Fprintln(e.out, "unknown   something was sent and could not be read back")
+	}
+	if t := s.Trial; t != nil {
+		what := "confirm it: weir confirm"
+		if t.Brownout {
+			what = "a brownout, meant to lapse"
+		}
+		fmt.Fprintf(e.out, "on trial  %s, %s left as the kernel says; %s\n", t.Step, span(t.Left), what)
+	}
+	if p := s.Paused; p != nil {
+		fmt.Fprintf(e.out, "paused    since %s by %s: %s; go on: weir resume\n", when(p.At, now), safe(p.By.Name), safe(p.Words))
+	}
+	for _, o := range s.Openings {
+		fmt.Fprintf(e.out, "open      %v since %s: more open than was approved: %s\n", o.Groups, when(o.Begin, now), safe(o.Words))
+	}
+	for _, o := range s.Overdue {
+		fmt.Fprintf(e.out, "overdue   %s\n", safe(fmt.Sprint(o)))
+	}
+	if len(s.Targets) > 0 {
+		fmt.Fprintln(e.out)
+		t := newTable(e.out, "GROUP", "TREATMENT", "ALLOWED", "WOULD BE DENIED", "DENIED")
+		for _, g := range s.Targets {
+			what := string(g.Treatment)
+			if g.Share > 0 && g.Share < 100 {
+				what += fmt.Sprintf(" %d%%", g.Share)
+			}
+			if len(g.Prefixes) > 0 {
+				what += fmt.Sprint(" ", g.Prefixes)
+			}
+			if slices.Contains(s.Back, g.Group) {
+				what += " (put back)"
+			}
+			if slices.Contains(s.Spared, g.Group) {
+				what += " (open connections spared)"
+			}
+			c := s.Counters[g.Group]
+			t.row(g.Group, what, c.Allowed.Packets, c.Would.Packets, c.Denied.Packets)
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
+	}
+	for _, x := range s.Exceptions {
+		fmt.Fprintf(e.out, "\n%s %s: %s left: %s", x.Kind, x.ID, span(x.Left), safe(x.Reason))
+	}
+	if len(s.Exceptions) > 0 {
+		fmt.Fprintln(e.out)
+	}
+	fmt.Fprintln(e.out)
+	if s.Request != nil {
+		fmt.Fprintf(e.out, "waiting   %s, frozen as %s by %s, %d of %d approvals\n", s.Request.Step, short(s.Request.Digest), safe(s.Request.By), len(s.Request.Have), s.Request.Quorum)
+		if s.Request.Refused != "" {
+			fmt.Fprintf(e.out, "          %s\n", safe(s.Request.Refused))
+		}
+	} else if s.Next != "" {
+		fmt.Fprintf(e.out, "next      %s\n", s.Next)
+	} else if s.Trial == nil {
+		fmt.Fprintln(e.out, "next      nothing: the plan is complete")
+	}
+	showGates(e, s.Gates)
+	if s.Questions > 0 {
+		fmt.Fprintf(e.out, "questions %d would-be-denied or denied without an answer: weir findings\n", s.Questions)
+	}
+	if !s.Observing && s.Step != phases.StepOff {
+		fmt.Fprintln(e.out, "capture   NOT RUNNING: nothing is observed")
+	}
+	return nil
+}
+
+func showGates(e *env, gates []phases.GateResult) {
+	for _, g := range gates {
+		mark := map[phases.Verdict]string{phases.Pass: "pass", phases.Fail: "FAIL", phases.CannotTell: "CANNOT TELL"}[g.Verdict]
+		fmt.Fprintf(e.out, "  gate %-11s %-11s %s", g.Gate, mark, safe(g.Words))
+		if !g.Earliest.IsZero() && g.Verdict != phases.Pass {
+			fmt.Fprintf(e.out, " (not before %s)", when(g.Earliest, e.now()))
+		}
+		fmt.Fprintln(e.out)
+	}
+}
+
+var _ = register(func(e *env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "history",
+		Short: "every step, approval, rollback and unblock, with who and when",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			out := []phases.Record{}
+			err := e.call(c.Context(), "history", struct{}{}, &out)
+			if x := exit.From(err); x != nil && x.Code == exit.NoDaemon {
+				if out, err = readHistory(e.state); err == nil {
+					fmt.Fprintln(e.err, "weir: no daemon; this is the plain copy of the journal")
+				}
+			}
+			if err != nil {
+				return err
+			}
+			if e.output == "json" {
+				return e.json("History", out)
+			}
+			t := newTable(e.out, "SEQ", "WHEN", "WHO", "WHAT", "")
+			for _, r := range out {
+				what := string(r.Kind)
+				if r.Op != "" {
+					what += " " + string(r.Op)
+				}
+				t.row(r.Seq, when(r.At, e.now()), r.Actor.Name, what, r.Words)
+			}
+			return t.flush()
+		},
+	}
+	e.outputFlag(c)
+	return c
+})
