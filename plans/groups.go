@@ -168,7 +168,7 @@ func (d *decoder) inherit(gn *groupNode, path []string) {
 			if from.Self != g.Self {
 				d.add(at, "one of the two groups is this machine, the other is not", "remove extends")
 			}
-			if g.Families == nil && parent.val.get("families") != nil {
+			if g.Families == nil && from.Families != nil {
 				g.Families = slices.Clone(from.Families)
 			}
 			g.Allow, g.Owner = orElse(g.Allow, from.Allow), orElse(g.Owner, from.Owner)

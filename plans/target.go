@@ -144,13 +144,13 @@ func (p *Plan) endpoints(g Group, of []netip.Prefix) []netip.Prefix {
 		if !slices.Contains(g.Families, flow.FamilyOf(x.Addr())) {
 			continue
 		}
-		if len(g.MACs) > 0 || len(g.Ifaces) > 0 || g.Name == Unassigned && !p.owned(x, g.Name) {
+		if len(g.MACs) > 0 || len(g.Ifaces) > 0 || g.Name == Unassigned && p.owner(x) == Unassigned {
 			if within(x, p.Scope.Inside) || len(p.Scope.InsideIfaces) > 0 || len(p.Scope.Inside) == 0 {
 				out = append(out, x)
 				continue
 			}
 		}
-		if within(x, g.Members) && !p.owned(x, g.Name) {
+		if p.owner(x) == g.Name {
 			out = append(out, x)
 			continue
 		}
@@ -164,10 +164,9 @@ func (p *Plan) endpoints(g Group, of []netip.Prefix) []netip.Prefix {
 	return slices.Compact(out)
 }
 
-// owned says whether another group has a member that holds the whole of x and
-// is longer than any of this group's: no address of x is this group's by
-// prefix.
-func (p *Plan) owned(x netip.Prefix, name string) bool {
+// owner is the group whose member is the longest that holds the whole of x, or
+// Unassigned. Parts of x may be in groups with longer members.
+func (p *Plan) owner(x netip.Prefix) string {
 	best, owner := -1, Unassigned
 	for _, g := range p.Groups {
 		for _, m := range g.Members {
@@ -176,7 +175,7 @@ func (p *Plan) owned(x netip.Prefix, name string) bool {
 			}
 		}
 	}
-	return owner != name
+	return owner
 }
 
 // targetFamilies are the families that a target can have.
