@@ -79,9 +79,14 @@ func (c *conn) close() error { return c.nl.Close() }
 // bound makes the socket's waits end with ctx; the returned function must be
 // called when the exchange is over.
 func (c *conn) bound(ctx context.Context) func() {
-	stop := context.AfterFunc(ctx, func() { _ = c.nl.SetDeadline(time.Unix(1, 0)) })
+	set := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(set)
+		_ = c.nl.SetDeadline(time.Unix(1, 0))
+	})
 	return func() {
 		if !stop() {
+			<-set
 			_ = c.nl.SetDeadline(time.Time{})
 		}
 	}

@@ -62,10 +62,14 @@ func (k *Kernel) skeleton(ctx context.Context, sk nft.Ruleset, s state) error {
 			if err := l.rules(c); err != nil {
 				return err
 			}
+			l.b.mark(s.marks, chainMark(c.Name), sum)
+			if err := l.room(); err != nil {
+				return err
+			}
 		default:
 			swap = append(swap, c)
+			sums[c.Name] = sum
 		}
-		sums[c.Name] = sum
 	}
 	if err := l.flush(); err != nil {
 		return err

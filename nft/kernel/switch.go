@@ -80,13 +80,38 @@ func (k *Kernel) Arm(ctx context.Context, a nft.Arm) error {
 	if err != nil {
 		return fmt.Errorf("cannot arm %s: %w", a.ID, err)
 	}
-	switch id, ok := nft.One(l.Trial); {
-	case ok && id == a.ID:
+	switch trialOf(l, a.ID) {
+	case running:
 		return nil
-	case ok && id == "":
+	case lapsed:
 		return fmt.Errorf("armed %s, and read back too late: %w", a.ID, nft.ErrLapsed)
 	}
 	return fmt.Errorf("armed %s, but the kernel holds %v on trial: %w", a.ID, l.Trial, nft.ErrUnknown)
+}
+
+// trial is how the kernel's trial stands to one revision.
+type trial string
+
+const (
+	running trial = "running" // every hook and both families
+	lapsed  trial = "lapsed"  // some or all elements have ended, none is another's
+	foreign trial = "foreign"
+)
+
+func trialOf(l nft.Look, id string) trial {
+	out := running
+	for _, fam := range l.Trial {
+		for _, f := range families {
+			switch fam[f.f] {
+			case id:
+			case "", "accept": // nat's accept, where the filter hooks have ended
+				out = lapsed
+			default:
+				return foreign
+			}
+		}
+	}
+	return out
 }
 
 // Confirm makes the running trial stable, in one transaction whose first part
@@ -97,6 +122,41 @@ func (k *Kernel) Confirm(ctx context.Context, c nft.Confirm) error {
 		return fmt.Errorf("cannot confirm %s: %w", c.ID, err)
 	}
 	hooks := sortedHooks(c.Entry)
+	b := confirmBatch(c, hooks)
+	check := func(l nft.Look) error {
+		switch trialOf(l, c.ID) {
+		case running:
+			return nil
+		case lapsed:
+			return nft.ErrLapsed
+		}
+		return fmt.Errorf("%w: %v is on trial", nft.ErrChanged, l.Trial)
+	}
+	l, err := k.checked(ctx, b, hooks, c.Tx, check)
+	var refused *Refused
+	if errors.As(err, &refused) && refused.Errno == unix.ENOENT && slices.ContainsFunc(hooks, func(h string) bool {
+		return refused.What == deletesFrom(nft.TrialMap(h))
+	}) {
+		err = nft.ErrLapsed
+	}
+	if err != nil {
+		return fmt.Errorf("cannot confirm %s: %w", c.ID, err)
+	}
+	if id, ok := nft.One(l.Stable); !ok || id != c.ID {
+		return fmt.Errorf("confirmed %s, but the kernel holds %v: %w", c.ID, l.Stable, nft.ErrUnknown)
+	}
+	return nil
+}
+
+// confirmBatch writes a confirm. The kernel refuses the whole of it when an
+// element of the trial is not there any more.
+//
+//	delete element inet weir w_trial_X { ipv4, ipv6 }
+//	flush map inet weir w_stable_X ; add element inet weir w_stable_X { ipv4 : goto rID_X, ipv6 : goto rID_X }
+//	flush map inet weir w_s_G ; add element inet weir w_s_G { ipv4 timeout T : jump w_spare, ipv6 timeout T : jump w_spare }
+//	flush map inet weir w_g_G
+//	flush map inet weir w_tx ; add element inet weir w_tx { TX : 2 }
+func confirmBatch(c nft.Confirm, hooks []string) *batch {
 	b := newBatch(true)
 	for _, h := range hooks {
 		b.unpoint(nft.TrialMap(h))
@@ -115,29 +175,7 @@ func (k *Kernel) Confirm(ctx context.Context, c nft.Confirm) error {
 		b.flushSet(ours, nft.BackMap(g))
 	}
 	b.setTx(c.Tx, nft.TxConfirm)
-	check := func(l nft.Look) error {
-		switch id, ok := nft.One(l.Trial); {
-		case ok && id == "":
-			return nft.ErrLapsed
-		case !ok || id != c.ID:
-			return fmt.Errorf("%w: %v is on trial", nft.ErrChanged, l.Trial)
-		}
-		return nil
-	}
-	l, err := k.checked(ctx, b, hooks, c.Tx, check)
-	var refused *Refused
-	if errors.As(err, &refused) && refused.Errno == unix.ENOENT && slices.ContainsFunc(hooks, func(h string) bool {
-		return refused.What == deletesFrom(nft.TrialMap(h))
-	}) {
-		err = nft.ErrLapsed
-	}
-	if err != nil {
-		return fmt.Errorf("cannot confirm %s: %w", c.ID, err)
-	}
-	if id, ok := nft.One(l.Stable); !ok || id != c.ID {
-		return fmt.Errorf("confirmed %s, but the kernel holds %v: %w", c.ID, l.Stable, nft.ErrUnknown)
-	}
-	return nil
+	return b
 }
 
 // checkEntry refuses what could half switch: no hook, or a chain of another

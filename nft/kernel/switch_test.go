@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -163,5 +164,48 @@ func TestGroupMaps(t *testing.T) {
 	must(t, err)
 	if counters["w_c_desks_would"].Packets == 0 || counters["w_c_desks_denied"].Packets == 0 || counters["w_spared"].Packets == 0 {
 		t.Errorf("counters: %v", counters)
+	}
+}
+
+// Every hook letter and both families switch together; nat redirects nothing
+// while a trial runs.
+func TestAllHooksSwitchTogether(t *testing.T) {
+	ctx := context.Background()
+	n, k := newNS(t)
+	rev := office(t)
+	must(t, k.Load(ctx, rev))
+	must(t, k.Arm(ctx, nft.Arm{ID: rev.ID, Entry: rev.Entry, Tx: "a", Lease: time.Minute}))
+	look, err := k.Look(ctx)
+	must(t, err)
+	if id, ok := nft.One(look.Trial); !ok || id != rev.ID || len(look.Trial) != 3 {
+		t.Errorf("on trial: %v", look.Trial)
+	}
+	if text := nftIn(t, n, "", "list", "map", "inet", "weir", "w_trial_n"); strings.Count(text, ": accept") != 2 {
+		t.Errorf("nat during a trial:\n%s", text)
+	}
+	must(t, k.Confirm(ctx, nft.Confirm{ID: rev.ID, Entry: rev.Entry, Tx: "c"}))
+	if look, err = k.Look(ctx); err != nil || len(look.Stable) != 3 {
+		t.Errorf("stable: %v, %v", look.Stable, err)
+	}
+	for h, fam := range look.Stable {
+		for f, id := range fam {
+			if id != rev.ID {
+				t.Errorf("stable in hook %s for %s: %q", h, f, id)
+			}
+		}
+	}
+	must(t, k.Honeypot(ctx, time.Minute))
+	if text := nftIn(t, n, "", "list", "set", "inet", "weir", "w_hp"); !strings.Contains(text, "ipv4 timeout 1m") || !strings.Contains(text, "ipv6 timeout 1m") {
+		t.Errorf("the honeypot's lease:\n%s", text)
+	}
+	must(t, k.Honeypot(ctx, 0))
+	must(t, k.Rollback(ctx, nft.Rollback{Hooks: []string{"f", "o", "n"}, Tx: "r", Kind: nft.TxHold}))
+	if look, err = k.Look(ctx); err != nil || look.Kind != nft.TxHold {
+		t.Errorf("after the rollback: %+v, %v", look, err)
+	}
+	for h := range look.Stable {
+		if len(look.Stable[h])+len(look.Trial[h]) != 0 {
+			t.Errorf("hook %s holds %v and %v", h, look.Stable[h], look.Trial[h])
+		}
 	}
 }
