@@ -86,6 +86,7 @@ type builder struct {
 	lines    lines
 	declared []matcher // of the declared flows that are in force
 	never    nevers
+	neverBy  map[lineKey]*plans.Never // which entry of the plan answers a line
 	life     lifelines
 	cells    map[cell][]monitor.Row
 	answered map[string][]flow.Flow // by the answer's id
@@ -100,7 +101,7 @@ type peer struct {
 
 // BuildWithOrigins is Build, with the origin of each rule at its index.
 func BuildWithOrigins(p *plans.Plan, rows []monitor.Row, answers Answers, upTo time.Time) (policy.Policy, Held, []Origin) {
-	b := &builder{plan: p, answers: answers, upTo: upTo, lines: lines{}, never: neversOf(p), life: lifelinesOf(p), cells: map[cell][]monitor.Row{},
+	b := &builder{plan: p, answers: answers, upTo: upTo, lines: lines{}, never: neversOf(p), neverBy: map[lineKey]*plans.Never{}, life: lifelinesOf(p), cells: map[cell][]monitor.Row{},
 		answered: map[string][]flow.Flow{},
 		held: Held{Attempts: map[string]int{}, Openings: map[string]int{}, Excluded: map[string]int{},
 			Untraced: map[string]int{}, Inbound: map[string]int{}, Lifeline: map[string]int{}}}
@@ -120,6 +121,7 @@ func BuildWithOrigins(p *plans.Plan, rows []monitor.Row, answers Answers, upTo t
 	b.allowAnswered(&out)
 	b.held.Lines = b.lines.list(answers, upTo)
 	b.noteEvents()
+	b.answerNevers()
 	pol, origins := out.sorted()
 	return pol, b.held, origins
 }
@@ -148,6 +150,7 @@ func (b *builder) judge(r monitor.Row) {
 	}
 	if n := b.never.find(r.Group, r.Client, r.Server, r.Service); n != nil {
 		b.hold(finding.NeverSeen, r)
+		b.neverBy[lineKey{finding.NeverSeen, r.Group, r.Service, single(r.Server)}] = n
 		return
 	}
 	if a := b.answers.For(r.Group, r.Server, r.Service, b.upTo); a != nil {
@@ -205,8 +208,7 @@ func rulesBy(p *plans.Plan, g *plans.Group) []string {
 }
 
 func (b *builder) hold(k finding.Kind, r monitor.Row) {
-	dest := netip.PrefixFrom(r.Server, r.Server.BitLen())
-	b.lines.add(lineKey{k, r.Group, r.Service, dest}, sightingOf(r))
+	b.lines.add(lineKey{k, r.Group, r.Service, single(r.Server)}, sightingOf(r))
 }
 
 func sightingOf(r monitor.Row) sighting {
@@ -226,7 +228,7 @@ func (b *builder) allowObserved(out *ruleList) {
 			for _, r := range rows {
 				dest := netip.Prefix{}
 				if c.dest.IsValid() {
-					dest = netip.PrefixFrom(c.dest, c.dest.BitLen())
+					dest = single(c.dest)
 				}
 				b.lines.add(lineKey{finding.Rare, c.group, c.service, dest}, sightingOf(r))
 			}
@@ -264,6 +266,16 @@ func (b *builder) noteEvents() {
 					break
 				}
 			}
+		}
+	}
+}
+
+// answerNevers gives the lines that the plan itself answers its answer: they are
+// no questions.
+func (b *builder) answerNevers() {
+	for i, l := range b.held.Lines {
+		if n := b.neverBy[lineKey{l.Kind, l.Group, l.Service, l.Destination}]; n != nil {
+			b.held.Lines[i].Answer = planAnswer(l, n)
 		}
 	}
 }

@@ -157,6 +157,9 @@ func TestWhatIsHeld(t *testing.T) {
 		case c.kind != "" && (len(held.Lines) != 1 || held.Lines[0].Kind != c.kind):
 			t.Errorf("%s: held %+v, want one %s", c.name, held.Lines, c.kind)
 		}
+		if open := held.Open(); c.kind == finding.NeverSeen && len(open) != 0 {
+			t.Errorf("%s: the plan has answered, but %+v waits", c.name, open)
+		}
 		if n := accounted(pol, held); n != 1 && c.name != "after the moment" {
 			t.Errorf("%s: the flow is in %d places, want 1: nothing may be dropped silently", c.name, n)
 		}
@@ -254,7 +257,7 @@ func TestDeclared(t *testing.T) {
 			Services: svc("tcp/5432"), Families: []flow.Family{flow.IPv4}, Owner: "dba", Expires: t0.Add(48 * time.Hour)},
 		{Name: "firmware", From: plans.Target{Groups: []string{"cameras"}}, To: plans.Target{Prefixes: pf("203.0.113.0/28")},
 			Services: svc("tcp/443"), Families: both, Window: &plans.Window{Cron: "0 8 * * *", After: 2 * time.Hour}},
-		{Name: "nobody", From: plans.Target{Prefixes: pf("192.0.2.77/32")}, To: plans.Target{Outside: true}, Services: svc("tcp/1"), Families: both},
+		{Name: "nobody", From: plans.Target{Self: true}, To: plans.Target{Outside: true}, Services: svc("tcp/1"), Families: both},
 	}
 	pol, held := Build(p, nil, nil, t0)
 	wantRules(t, pol,

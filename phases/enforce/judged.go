@@ -81,10 +81,14 @@ func (b byPlan) answer(ls []Line) []Line {
 		if n == nil {
 			continue
 		}
-		ls[i].Answer = &Answer{Group: l.Group, Service: l.Service, Destination: l.Destination,
-			Verdict: finding.Never, Who: "plan", Reason: n.Name + ": " + n.Reason}
+		ls[i].Answer = planAnswer(l, n)
 	}
 	return ls
+}
+
+func planAnswer(l Line, n *plans.Never) *Answer {
+	return &Answer{Group: l.Group, Service: l.Service, Destination: l.Destination,
+		Verdict: finding.Never, Who: "plan", Reason: n.Name + ": " + n.Reason}
 }
 
 // NewAndUnanswered returns the lines of flows that would be denied and that

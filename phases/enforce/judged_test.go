@@ -1,6 +1,7 @@
 package enforce
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -183,10 +184,18 @@ func TestBuildAccountsForEveryRow(t *testing.T) {
 			shuffled[i] = rows[j]
 		}
 		again, heldAgain := Build(p, shuffled, nil, t0.Add(100*time.Hour))
-		if fmt.Sprint(again) != fmt.Sprint(pol) || fmt.Sprint(heldAgain) != fmt.Sprint(held) {
+		if asJSON(t, again) != asJSON(t, pol) || asJSON(t, heldAgain) != asJSON(t, held) {
 			t.Fatalf("another order gives another policy")
 		}
 	})
+}
+
+func asJSON(t interface{ Fatal(...any) }, v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 func indices(n int) []int {
