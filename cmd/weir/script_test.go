@@ -31,8 +31,8 @@ func TestMain(m *testing.M) {
 //
 //	lab                          a client, a gateway and an outside host, with echo servers
 //	gw [-uid N] COMMAND …        run in the gateway's namespace; stdout and stderr can be compared
-//	start NAME COMMAND …         the same in the background, until "kill NAME" or the script's end
-//	kill NAME                    SIGKILL
+//	start NAME COMMAND …         the same in the background, until "kill9 NAME" or the script's end
+//	kill9 NAME                   SIGKILL
 //	reach  PROTO PORT [v4|v6]    the client gets an answer (both families without the last word)
 //	denied PROTO PORT [v4|v6]    it does not
 //	open NAME PROTO PORT v4|v6   a connection that stays open; "alive NAME", "dead NAME"
@@ -51,7 +51,7 @@ func TestScript(t *testing.T) {
 			return errors.Join(os.Chmod(filepath.Dir(e.WorkDir), 0o755), os.Chmod(e.WorkDir, 0o755))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"lab": cmdLab, "gw": cmdGW, "start": cmdStart, "kill": cmdKill, "reach": cmdReach,
+			"lab": cmdLab, "gw": cmdGW, "start": cmdStart, "kill9": cmdKill, "reach": cmdReach,
 			"denied": cmdDenied, "open": cmdOpen, "alive": cmdAlive, "dead": cmdDead, "until": cmdUntil,
 			"save": cmdSave,
 		},

@@ -101,7 +101,7 @@ func (d *Daemon) lines(ctx context.Context, c caller, in api.LinesArgs) ([]enfor
 // heldLines lists the flows that wait for a person before any step.
 func (d *Daemon) heldLines(now time.Time) []enforce.Line {
 	p := d.machine.Plan()
-	_, held := enforce.Build(&p, d.evidence.Rows(d.classes), d.answers, now)
+	_, held := enforce.Build(&p, d.evidence.Rows(d.classes), d.answers, d.upTo(now))
 	return held.Lines
 }
 

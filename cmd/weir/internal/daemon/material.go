@@ -28,9 +28,9 @@ func (d *Daemon) material(now time.Time) (phases.Material, error) {
 		return phases.Material{}, err
 	}
 	p := d.machine.Plan()
-	m := phases.Material{UpTo: now, Facts: facts}
+	m := phases.Material{UpTo: d.upTo(now), Facts: facts}
 	rows := d.evidence.Rows(d.classes)
-	m.Policy, _ = enforce.Build(&p, rows, d.answers, now)
+	m.Policy, _ = enforce.Build(&p, rows, d.answers, m.UpTo)
 	data, err := json.Marshal(rows)
 	if err != nil {
 		return m, err
@@ -110,6 +110,21 @@ func (d *Daemon) inboundAllow(p plans.Plan) []compile.InboundRule {
 	return out
 }
 
+// upTo is the moment up to which a flow that was seen is allowed for having been
+// seen: now while nothing is judged; from the first alert step on, the moment
+// that it was frozen for. What comes later would have been denied, and passes a
+// block step only when a person answered that it is needed.
+func (d *Daemon) upTo(now time.Time) time.Time {
+	s := d.machine.State()
+	upTo := now
+	for i := len(s.Confirms) - 1; i >= 0 && s.Confirms[i].Step != phases.StepMonitor; i-- {
+		if s.Confirms[i].Step == phases.StepAlert {
+			upTo = s.Heads[s.Confirms[i].Digest].UpTo
+		}
+	}
+	return upTo
+}
+
 // facts gathers what the gates look at.
 func (d *Daemon) facts(now time.Time) (phases.Facts, error) {
 	p := d.machine.Plan()
@@ -117,7 +132,7 @@ func (d *Daemon) facts(now time.Time) (phases.Facts, error) {
 		return phases.Facts{}, phases.ErrNoPlan
 	}
 	rows := d.evidence.Rows(d.classes)
-	_, held := enforce.Build(&p, rows, d.answers, now)
+	_, held := enforce.Build(&p, rows, d.answers, d.upTo(now))
 	f := phases.Facts{
 		Observed: d.evidence.Spans(), Lines: d.openLines(now), Moved: d.moved, Census: d.census.at, Held: &held,
 		Unanswered: monitor.UnansweredShare(rows), Heartbeat: d.heard,

@@ -182,9 +182,13 @@ func (r source) packet(in compile.Input, n int) eval.Packet {
 				p.Src, p.Dst, p.In, p.SrcPort = r.near(outside, v4), r.near(inside, v4), "wan0", uint16(1024+n%60000)
 			}
 		case 1: // a foreign source from an inside link
-			p.Src = r.near(outside, v4)
+			for p.Src = p.Dst; p.Src == p.Dst; { // a packet to oneself is its own reply
+				p.Src = r.near(outside, v4)
+			}
 		case 2:
-			p.Dst = r.near(inside, v4)
+			for p.Dst = p.Src; p.Src == p.Dst; {
+				p.Dst = r.near(inside, v4)
+			}
 		}
 		p.MAC = pick(r, [][]byte{{2, 0, 0x5e, 0x10, 0, 7}, {2, 0, 0x5e, 0x10, 0, 8}, {2, 0, 0x5e, 0x10, 0, 9}})
 	} else {
