@@ -22,7 +22,7 @@ func Parse(file string, data []byte) (p *Plan, err error) {
 			p, err = nil, r.err()
 		}
 	}()
-	root := r.read(data)
+	root := r.read()
 	if root == nil {
 		return nil, r.err()
 	}

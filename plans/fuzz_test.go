@@ -39,7 +39,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil || again.Hash != p.Hash {
 			t.Fatalf("the second time: %v", err)
 		}
-		root := newReader("f", data).read(data)
+		root := newReader("f", data).read()
 		b, err := json.Marshal(root.value())
 		if err != nil {
 			t.Fatal(err)
@@ -59,7 +59,7 @@ func checkMistakes(t *testing.T, p *Plan, err error, data []byte) {
 	if !errors.As(err, &ms) || len(ms) == 0 || p != nil {
 		t.Fatalf("a plan %v with %v", p, err)
 	}
-	lines := strings.Count(string(data), "\n") + 1
+	lines := len(newReader("f", data).lines)
 	for _, m := range ms {
 		if m.Text == "" || m.Line < 0 || m.Col < 0 || m.Line > lines {
 			t.Errorf("a mistake without words or place: %+v", m)

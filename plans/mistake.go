@@ -90,14 +90,16 @@ func (ms Mistakes) Render() string {
 // reader collects the mistakes of one file.
 type reader struct {
 	file   string
+	text   string // without byte order mark and with plain line ends
 	lines  []string
 	found  Mistakes
 	atNode map[*node]bool // nodes that already have a mistake
 }
 
 func newReader(file string, data []byte) *reader {
-	text := strings.ReplaceAll(string(data), "\r\n", "\n")
-	return &reader{file: file, lines: strings.Split(text, "\n"), atNode: map[*node]bool{}}
+	text := strings.TrimPrefix(string(data), "\ufeff")
+	text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text)
+	return &reader{file: file, text: text, lines: strings.Split(text, "\n"), atNode: map[*node]bool{}}
 }
 
 func (r *reader) addAt(line, col int, text, hint string) {
@@ -106,7 +108,7 @@ func (r *reader) addAt(line, col int, text, hint string) {
 	}
 	m := Mistake{File: r.file, Line: line, Col: col, Text: text, Hint: hint}
 	if line >= 1 && line <= len(r.lines) {
-		src := strings.TrimSuffix(r.lines[line-1], "\r")
+		src := r.lines[line-1]
 		if !utf8.ValidString(src) {
 			src = strings.ToValidUTF8(src, "?")
 		}

@@ -194,7 +194,7 @@ func schemaPaths(t *testing.T, s schemaNode, at string, out *[]string) {
 // changes the Plan.
 func TestSchemaHasOnlyWhatPlanObeys(t *testing.T) {
 	base := parseText(t, whole)
-	root := newReader("", []byte(whole)).read([]byte(whole))
+	root := newReader("", []byte(whole)).read()
 	var paths []string
 	schemaPaths(t, schemaTree(), "", &paths)
 	slices.Sort(paths)

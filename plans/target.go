@@ -145,12 +145,12 @@ func (p *Plan) endpoints(g Group, of []netip.Prefix) []netip.Prefix {
 			continue
 		}
 		if len(g.MACs) > 0 || len(g.Ifaces) > 0 || g.Name == Unassigned && p.owner(x) == Unassigned {
-			if within(x, p.Scope.Inside) || len(p.Scope.InsideIfaces) > 0 || len(p.Scope.Inside) == 0 {
+			if overlapsAny(x, p.Scope.Inside) || len(p.Scope.InsideIfaces) > 0 || len(p.Scope.Inside) == 0 {
 				out = append(out, x)
 				continue
 			}
 		}
-		if p.owner(x) == g.Name {
+		if g.Name != Unassigned && p.owner(x) == g.Name {
 			out = append(out, x)
 			continue
 		}

@@ -26,17 +26,17 @@ const (
 )
 
 // read turns the file into a node, or notes why not and returns nil.
-func (r *reader) read(data []byte) (root *node) {
+func (r *reader) read() (root *node) {
 	defer func() {
 		if p := recover(); p != nil {
 			r.addAt(0, 0, "the file cannot be read as YAML", "look for an unclosed quote or bracket")
 			root = nil
 		}
 	}()
-	if !r.bounded(data) {
+	if !r.bounded() {
 		return nil
 	}
-	f, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
+	f, err := parser.ParseBytes([]byte(r.text), 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		r.syntax(err)
 		return nil
@@ -67,9 +67,9 @@ func (r *reader) read(data []byte) (root *node) {
 var indicators = regexp.MustCompile(`^(?:[-?:!&*]\S*\s+)+`)
 
 // bounded refuses what the library is too slow or too deep for.
-func (r *reader) bounded(data []byte) bool {
-	if len(data) > MaxSize {
-		r.addAt(0, 0, fmt.Sprintf("the file has %d bytes, more than 1 MiB", len(data)), "name networks by prefix, not address by address")
+func (r *reader) bounded() bool {
+	if len(r.text) > MaxSize {
+		r.addAt(0, 0, fmt.Sprintf("the file has %d bytes, more than 1 MiB", len(r.text)), "name networks by prefix, not address by address")
 		return false
 	}
 	keys, depth := 0, 0
