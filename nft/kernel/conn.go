@@ -220,6 +220,15 @@ func describeSeq(b []byte, seq uint32) string {
 // request sends one request and calls each for every message of the answer.
 // For a dump errIntr says that a change cut across it.
 func (c *conn) request(ctx context.Context, msg uint16, dump bool, body func(w *wire), each func(payload []byte) error) error {
+	return c.ask(ctx, familyInet, msg, dump, body, each)
+}
+
+// requestFamily is a dump of everything of one family.
+func (c *conn) requestFamily(ctx context.Context, family byte, msg uint16, each func(payload []byte) error) error {
+	return c.ask(ctx, family, msg, true, nil, each)
+}
+
+func (c *conn) ask(ctx context.Context, family byte, msg uint16, dump bool, body func(w *wire), each func(payload []byte) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -232,7 +241,7 @@ func (c *conn) request(ctx context.Context, msg uint16, dump bool, body func(w *
 		flags = unix.NLM_F_ACK
 	}
 	var w wire
-	off := w.begin(subsys|msg, flags, familyInet, 0)
+	off := w.begin(subsys|msg, flags, family, 0)
 	if body != nil {
 		body(&w)
 	}
