@@ -1,7 +1,6 @@
 package enforce
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -71,11 +70,6 @@ type cell struct {
 	dest     netip.Addr // zero: everywhere outside
 	service  flow.Service
 	reason   policy.Reason
-}
-
-func compareCells(a, b cell) int {
-	return cmp.Or(cmp.Compare(a.group, b.group), a.endpoint.Compare(b.endpoint), a.dest.Compare(b.dest),
-		flow.CompareServices(a.service, b.service), cmp.Compare(a.reason, b.reason))
 }
 
 type builder struct {
