@@ -71,14 +71,14 @@ func TestOthers(t *testing.T) {
 	chain post { type nat hook postrouting priority 100; policy accept; }
 }
 table inet fw {
-	chain fwd { type filter hook forward priority -5; policy drop; }
-	chain plain {
+	chain frontier { type filter hook forward priority -5; policy drop; }
+	chain no_base {
 	}
 }`, "-f", "-")
 	got, err := k.Others(context.Background())
 	must(t, err)
 	want := []kernel.BaseChain{
-		{Family: "inet", Table: "fw", Name: "fwd", Type: "filter", Hook: "forward", Priority: -5, Drops: true},
+		{Family: "inet", Table: "fw", Name: "frontier", Type: "filter", Hook: "forward", Priority: -5, Drops: true},
 		{Family: "ip", Table: "nat", Name: "post", Type: "nat", Hook: "postrouting", Priority: 100},
 	}
 	if d := cmp.Diff(want, got); d != "" {

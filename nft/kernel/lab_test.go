@@ -91,7 +91,7 @@ func (l *lab) answers(network, port string, want bool) {
 
 func (l *lab) dial(network, family, port string) net.Conn {
 	l.t.Helper()
-	c, err := l.Client.Dial(network, outside[family]+port, time.Second)
+	c, err := l.Client.Dial(network, outside[family]+port, 3*time.Second)
 	if err != nil {
 		l.t.Fatal(err)
 	}
