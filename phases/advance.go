@@ -117,7 +117,7 @@ func (m *Machine) Confirm(ctx context.Context, now time.Time, by Actor) error {
 	if err != nil {
 		return fail(err)
 	}
-	c := nft.Confirm{ID: h.Revision, Entry: h.Entry, Tx: tx, Spare: h.Step.Narrows, NoBack: m.back()}
+	c := nft.Confirm{ID: h.Revision, Entry: h.Entry, Tx: tx, Spare: h.Step.Narrows, NoBack: m.noBack(h.Step)}
 	switch h.Step.Established {
 	case "drain":
 		c.SpareFor = h.Step.DrainFor
@@ -136,6 +136,16 @@ func (m *Machine) Confirm(ctx context.Context, now time.Time, by Actor) error {
 
 // lastLapsed says whether the newest trial ended by itself.
 func (m *Machine) lastLapsed() bool { return m.state.LastLapse }
+
+// noBack lists the groups whose "back in alert" ends with a step: those that it
+// narrows, because that was approved, and those that it denies nothing. A group
+// that was put back after the step was frozen stays back.
+func (m *Machine) noBack(s Step) []string {
+	return slices.DeleteFunc(m.back(), func(g string) bool {
+		t, ok := s.Target(g)
+		return ok && t.Treatment.Denies() && !slices.Contains(s.Narrows, g)
+	})
+}
 
 // back lists the groups that are back in alert, by name.
 func (m *Machine) back() []string {

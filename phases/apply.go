@@ -23,18 +23,6 @@ func (m *Machine) Apply(ctx context.Context, now time.Time, by Actor, plan plans
 		return fmt.Errorf("cannot register the plan: %w", ErrSamePlan)
 	}
 	r := Record{At: now, Kind: Applied, Actor: by, Plan: plan.Hash, PlanText: text, Words: "registered the plan " + plan.Name}
-	if m.state.Stable != "" {
-		old := m.plan
-		if h := m.state.Heads[m.state.Stable]; h.Plan != m.plan.Hash {
-			// Registered more than once since the last confirm: what is in
-			// force was compiled from an older plan.
-			var err error
-			if old, err = m.planOf(h.Plan); err != nil {
-				return err
-			}
-		}
-		r.Carried = Carry(old, plan, m.state.effective())
-	}
 	if _, err := m.append(r); err != nil {
 		return err
 	}
@@ -44,13 +32,20 @@ func (m *Machine) Apply(ctx context.Context, now time.Time, by Actor, plan plans
 
 // planOf reads a plan that was registered earlier from the journal.
 func (m *Machine) planOf(hash string) (plans.Plan, error) {
+	if p, ok := m.old[hash]; ok {
+		return p, nil
+	}
 	records, err := m.Journal.Records()
 	if err != nil {
 		return plans.Plan{}, fmt.Errorf("cannot read the journal: %w", err)
 	}
 	for i := len(records) - 1; i >= 0; i-- {
 		if records[i].Kind == Applied && records[i].Plan == hash {
-			return m.parse(records[i].PlanText)
+			p, err := m.parse(records[i].PlanText)
+			if err == nil {
+				m.old[hash] = p
+			}
+			return p, err
 		}
 	}
 	return plans.Plan{}, fmt.Errorf("cannot find the plan %s in the journal", hash)
@@ -60,12 +55,23 @@ func (m *Machine) planOf(hash string) (plans.Plan, error) {
 // would be next, without writing anything.
 func (m *Machine) Preview(plan plans.Plan) (Step, error) {
 	s := m.state
-	if s.Stable != "" && s.Plan != plan.Hash {
-		old, err := m.planOf(s.Heads[s.Stable].Plan)
-		if err != nil {
-			return Step{}, err
-		}
-		s.Carried = Carry(old, plan, s.effective())
+	var err error
+	if s.Carried, err = m.carried(plan); err != nil {
+		return Step{}, err
 	}
 	return Next(plan, s)
+}
+
+// carried is the place that each group keeps under a plan, from what is in
+// force now; nil where what is in force is of that plan, or nothing is.
+func (m *Machine) carried(plan plans.Plan) ([]Target, error) {
+	h, ok := m.state.Heads[m.state.Stable]
+	if !ok || h.Plan == plan.Hash {
+		return nil, nil
+	}
+	old, err := m.planOf(h.Plan)
+	if err != nil {
+		return nil, err
+	}
+	return Carry(old, plan, m.state.effective()), nil
 }

@@ -203,7 +203,7 @@ func TestCarry(t *testing.T) {
 // TestNarrower: what a way back would deny that passes now.
 func TestNarrower(t *testing.T) {
 	base := func() compile.Input {
-		in, err := Draft(testPlans["p"], mustStep("enforce/block:pilot"), Material{Policy: policy.Policy{Rules: []policy.Rule{
+		in, err := input(testPlans["p"], mustStep("enforce/block:pilot"), nil, Material{Policy: policy.Policy{Rules: []policy.Rule{
 			{Group: "cameras", Services: services("tcp/443")}, {Group: "desks", Services: services("tcp/443"), To: prefixes("192.0.2.0/24")}}}})
 		if err != nil {
 			t.Fatal(err)
@@ -261,11 +261,11 @@ func TestTargetsThatNameNobody(t *testing.T) {
 	} {
 		plan := planNamed("nobody-"+name, edit)
 		step, _ := find(Expand(plan), "refactor/swap:desks")
-		if in, err := Draft(plan, step, Material{}); err == nil {
+		if in, err := input(plan, step, nil, Material{}); err == nil {
 			t.Errorf("%s: %+v", name, in)
 		}
 		if name == "lifeline" {
-			if _, err := Draft(plan, step, Material{Self: prefixes("10.0.0.1/32")}); err != nil {
+			if _, err := input(plan, step, nil, Material{Self: prefixes("10.0.0.1/32")}); err != nil {
 				t.Error(err)
 			}
 		}
@@ -298,7 +298,7 @@ func BenchmarkFrozen(b *testing.B) {
 			a := netip.AddrFrom4([4]byte{198, byte(i >> 16), byte(i >> 8), byte(i)})
 			mat.Policy.Rules = append(mat.Policy.Rules, policy.Rule{Group: "desks", To: []netip.Prefix{netip.PrefixFrom(a, 32)}, Services: services("tcp/443")})
 		}
-		in, err := Draft(testPlans["p"], mustStep("enforce/block:desks"), mat)
+		in, err := input(testPlans["p"], mustStep("enforce/block:desks"), nil, mat)
 		if err != nil {
 			b.Fatal(err)
 		}

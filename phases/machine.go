@@ -31,12 +31,13 @@ type Machine struct {
 	Parts
 	state State
 	plan  plans.Plan
+	old   map[string]plans.Plan // plans that were registered earlier and are still in force, by hash
 	look  nft.Look
 }
 
 // Open reads the journal. It does not touch the kernel.
 func Open(p Parts) (*Machine, error) {
-	m := &Machine{Parts: p}
+	m := &Machine{Parts: p, old: map[string]plans.Plan{}}
 	return m, m.reload()
 }
 
@@ -62,7 +63,13 @@ func (m *Machine) parse(text []byte) (plans.Plan, error) {
 }
 
 // State returns the machine's state. The caller does not change it.
-func (m *Machine) State() State { return m.state }
+func (m *Machine) State() State {
+	s := m.state
+	// Without the old plan no place can be told: every group is in alert, which
+	// denies nobody anything.
+	s.Carried, _ = m.carried(m.plan)
+	return s
+}
 
 // Plan returns the registered plan; its Hash is "" without one.
 func (m *Machine) Plan() plans.Plan { return m.plan }

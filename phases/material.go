@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -73,29 +74,84 @@ func input(plan plans.Plan, step Step, over *Frozen, m Material) (compile.Input,
 		}
 	}
 	in.Lifelines = append(in.Lifelines, m.Lifelines...)
-	for _, n := range slices.Concat(plan.Never, m.Never) {
+	nevers, err := neversFor(plan, step, over, who, m.Never)
+	if err != nil {
+		return in, err
+	}
+	in.Never = nevers
+	return in, nil
+}
+
+// neversFor: what an answer says of a group that denies already waits until
+// the group is narrowed by a step of its own.
+func neversFor(plan plans.Plan, step Step, over *Frozen, who resolver, answers []plans.Never) ([]compile.Never, error) {
+	out, err := nevers(plan.Never, who)
+	if err != nil {
+		return nil, err
+	}
+	said, err := nevers(answers, who)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range said {
+		if n.Group == "" || !keeps(step, over, n.Group) {
+			out = append(out, n)
+		}
+	}
+	if over == nil {
+		return out, nil
+	}
+	for _, n := range over.Input.Never {
+		same := func(o compile.Never) bool { return reflect.DeepEqual(n, o) }
+		// Under the same plan these are the plan's own and what was answered
+		// before; what is no longer said ends when the step is widened.
+		if n.Group != "" && keeps(step, over, n.Group) && !slices.ContainsFunc(out, same) && (!widens(plan, step, over) || slices.ContainsFunc(said, same)) {
+			out = append(out, n)
+		}
+	}
+	return out, nil
+}
+
+func nevers(list []plans.Never, who resolver) ([]compile.Never, error) {
+	var out []compile.Never
+	for _, n := range list {
 		to, err := who.resolve(n.To)
 		if err != nil {
-			return in, fmt.Errorf("never %s: %w", n.Name, err)
+			return nil, fmt.Errorf("never %s: %w", n.Name, err)
 		}
 		c := compile.Never{Name: n.Name, To: to, Services: n.Services, Deny: compile.Treatment(n.Deny)}
 		if n.From.Any || n.From.Inside || n.From.Outside {
-			in.Never = append(in.Never, c)
+			out = append(out, c)
 			continue
 		}
 		for _, g := range n.From.Groups {
 			c.Group = g
-			in.Never = append(in.Never, c)
+			out = append(out, c)
 		}
 		if n.From.Self || len(n.From.Prefixes) > 0 {
 			c.Group = ""
 			if c.From, err = who.resolve(plans.Target{Self: n.From.Self, Prefixes: n.From.Prefixes}); err != nil {
-				return in, fmt.Errorf("never %s: %w", n.Name, err)
+				return nil, fmt.Errorf("never %s: %w", n.Name, err)
 			}
-			in.Never = append(in.Never, c)
+			out = append(out, c)
 		}
 	}
-	return in, nil
+	return out, nil
+}
+
+// keeps says whether a group denies already and the step does not narrow it.
+func keeps(step Step, over *Frozen, group string) bool {
+	if over == nil || slices.Contains(step.Narrows, group) {
+		return false
+	}
+	was, ok := over.Step.Target(group)
+	is, _ := step.Target(group)
+	return ok && was.Treatment.Denies() && is.Treatment.Denies()
+}
+
+// widens says whether the step lets groups that it keeps have fresh rules.
+func widens(plan plans.Plan, step Step, over *Frozen) bool {
+	return over != nil && (over.Plan != plan.Hash || over.Step.Name == step.Name)
 }
 
 // inFamilies limits a lifeline to families; false where nothing is left of it.
@@ -132,15 +188,8 @@ func inFamilies(l compile.Lifeline, families []flow.Family) (compile.Lifeline, b
 // into force: there such a group gets the fresh rules beside the old ones, so
 // that nothing that passes now is denied.
 func rulesFor(plan plans.Plan, step Step, over *Frozen, fresh policy.Policy) (policy.Policy, error) {
-	denies := func(group string) bool {
-		if over == nil || slices.Contains(step.Narrows, group) {
-			return false
-		}
-		was, ok := over.Step.Target(group)
-		is, _ := step.Target(group)
-		return ok && was.Treatment.Denies() && is.Treatment.Denies()
-	}
-	widen := over != nil && (over.Plan != plan.Hash || over.Step.Name == step.Name)
+	denies := func(group string) bool { return keeps(step, over, group) }
+	widen := widens(plan, step, over)
 	var out policy.Policy
 	if over != nil {
 		for _, r := range over.Input.Policy.Rules {
@@ -217,10 +266,4 @@ func seed(plan, group string) uint32 {
 	h := fnv.New32a()
 	fmt.Fprintf(h, "%s/%s", plan, group)
 	return h.Sum32()
-}
-
-// Draft is what a step would be compiled from if it were frozen now upon
-// nothing: for showing a plan before anything is confirmed.
-func Draft(plan plans.Plan, step Step, m Material) (compile.Input, error) {
-	return input(plan, step, nil, m)
 }

@@ -62,10 +62,16 @@ func reentry(plan plans.Plan, steps []Step, name string, carried []Target, swapp
 	if !same || len(kept) != len(swapped) {
 		st = Step{Name: StepAlert, Observes: true}
 	}
+	if carried == nil {
+		for _, t := range merge(plan, steps[len(steps)-1].Targets, nil) {
+			carried = append(carried, Target{Group: t.Group, Treatment: compile.Alert})
+		}
+	}
 	st.Targets, st.Swapped, st.Narrows = carried, kept, nil
 	st.Brownouts = nil
 	st.Observes = !st.Denies()
 	finish(plan, &st)
+	st.Gates = nil // nothing is denied that passed before
 	return st
 }
 

@@ -77,7 +77,6 @@ type Record struct {
 	Words    string        `json:"words,omitempty"`    // for people
 	Plan     string        `json:"plan,omitempty"`     // applied: its hash
 	PlanText []byte        `json:"planText,omitempty"` // applied: its bytes
-	Carried  []Target      `json:"carried,omitempty"`  // applied: the place that each group keeps
 	Head     *Head         `json:"head,omitempty"`     // requested
 	Digest   string        `json:"digest,omitempty"`   // of the frozen step that the record is about
 	Op       Op            `json:"op,omitempty"`       // intent, seen

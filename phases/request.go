@@ -71,7 +71,7 @@ func (m *Machine) next(name string) (Step, error) {
 		again.Gates = nil
 		return again, nil
 	}
-	next, err := Next(m.plan, m.state)
+	next, err := Next(m.plan, m.State())
 	if err != nil {
 		return Step{}, err
 	}
@@ -128,16 +128,16 @@ func (m *Machine) freeze(now time.Time, by Actor, step Step, mat Material) (Froz
 			continue
 		}
 		seen[c.Digest] = true
-		to, err := m.frozen(c.Digest)
-		if err != nil {
-			return Frozen{}, err
-		}
+		to, alert := m.state.Heads[c.Digest], denying(m.state.targetsOf(c.Digest))
+		if f2, err := m.frozen(c.Digest); err == nil {
+			alert = Narrower(f.Input, f2.Input)
+		} // else its rules cannot be compared, and every group that it denies goes to alert
 		tx, err := m.newTx()
 		if err != nil {
 			return Frozen{}, err
 		}
 		f.Backouts = append(f.Backouts, Backout{To: c.Step, Digest: c.Digest, Nft: nft.Rollback{
-			ID: to.Revision, Entry: to.Entry, Hooks: union(f.Hooks, to.Hooks, overHooks), Tx: tx, Kind: nft.TxRollback, Alert: Narrower(f.Input, to.Input)}})
+			ID: to.Revision, Entry: to.Entry, Hooks: union(f.Hooks, to.Hooks, overHooks), Tx: tx, Kind: nft.TxRollback, Alert: alert}})
 	}
 	tx, err := m.newTx()
 	if err != nil {

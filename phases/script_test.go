@@ -169,7 +169,7 @@ func (s *script) check(word string) {
 	if more, err := s.m.Recover(ctx, s.w.now); err != nil || len(more) > 0 {
 		s.t.Fatalf("after %s a second recover writes %+v, %v", word, more, err)
 	}
-	st := s.m.State()
+	st := s.m.state
 	if st.StableID != s.w.stable || (st.Trial != nil) != (s.w.running() != "") {
 		s.t.Fatalf("after %s the machine says %q trial %v, the kernel holds %s", word, st.StableID, st.Trial, s.w.words(s.m))
 	}
@@ -179,7 +179,12 @@ func (s *script) check(word string) {
 	folded, _ := json.Marshal(Fold(s.w.records))
 	now, _ := json.Marshal(st)
 	if string(folded) != string(now) {
-		s.t.Fatalf("after %s the state is not the fold of the journal:\n%s\n%s", word, folded, now)
+		i := 0
+		for i < min(len(folded), len(now)) && folded[i] == now[i] {
+			i++
+		}
+		at := func(b []byte) []byte { return b[max(0, i-80):min(len(b), i+200)] }
+		s.t.Fatalf("after %s the state is not the fold of the journal:\n%s\n%s", word, at(folded), at(now))
 	}
 }
 
@@ -277,7 +282,9 @@ func TestScripts(t *testing.T) {
 
 		{"one group", start + "to:enforce/block:core group:desks", "enforce/block:core back desks paused"},
 		{"one group blocks again by a step", start + "to:enforce/block:core group:desks resume req:enforce/block:pilot ok:ben ok:cleo arm yes", "enforce/block:pilot"},
-		{"one group, in a trial", start + "to:enforce/block:pilot req ok:ben ok:cleo arm group:cameras resume yes", "enforce/block:desks"},
+		{"one group, in a trial", start + "to:enforce/block:pilot req ok:ben ok:cleo arm group:cameras resume yes", "enforce/block:desks back cameras"},
+		{"one group, after the next was frozen", start + "to:enforce/block:pilot req ok:ben ok:cleo group:cameras resume arm yes", "enforce/block:desks back cameras"},
+		{"and then it blocks again first", start + "to:enforce/block:pilot req ok:ben ok:cleo arm group:cameras resume yes req:enforce/block:cameras ok:ben ok:cleo arm yes", "enforce/block:cameras"},
 
 		{"brownouts first", "apply:brown drill to:enforce/alert req ok:ben ok:cleo arm=gate", "enforce/alert"},
 		{"brownout", "apply:brown drill to:enforce/alert req ok:ben ok:cleo arm:2m yes=brownout wait:3m look", "enforce/alert"},

@@ -12,7 +12,7 @@ import (
 type State struct {
 	Plan     string // hash of the registered plan, "" none
 	PlanText []byte
-	Carried  []Target // the places that groups kept when the plan was registered anew
+	Carried  []Target // the place that each group keeps under the registered plan; filled by Machine.State
 	PlanAt   time.Time
 
 	Heads     map[string]Head // every frozen step, by digest
@@ -156,7 +156,7 @@ func (s *State) apply(r Record) {
 	switch r.Kind {
 	case Applied:
 		s.void(ErrReplanned, r.At)
-		s.Plan, s.PlanText, s.Carried, s.PlanAt = r.Plan, r.PlanText, r.Carried, r.At
+		s.Plan, s.PlanText, s.PlanAt = r.Plan, r.PlanText, r.At
 	case Requested:
 		s.void(ErrReplaced, r.At)
 		h := *r.Head
@@ -211,13 +211,12 @@ func (s *State) apply(r Record) {
 
 // done applies the outcome of an intent that the kernel shows.
 func (s *State) done(i, seen Record) {
-	s.Gone, s.LastTx = false, i.Tx
+	s.Gone, s.LastTx, s.LastLapse = false, i.Tx, false
 	if i.Op != OpArm && i.Op != OpGroup {
 		s.Drift = "" // every map was written
 	}
 	switch i.Op {
 	case OpArm:
-		s.LastLapse = false
 		s.Trial = &Trial{Digest: i.Digest, Tx: i.Tx, At: i.At, Lease: i.Lease, Brownout: i.Brownout, By: i.Actor}
 		if i.Brownout {
 			h := s.Heads[i.Digest]
@@ -358,12 +357,18 @@ func (s *State) open(at time.Time, groups []string, words string) {
 	}
 }
 
-// close ends the openings of groups that are denied something again.
+// close ends the openings of groups that are denied something again, or are no
+// more.
 func (s *State) close(at time.Time) {
-	closed := denying(s.effective())
+	var open []string
+	for _, t := range s.effective() {
+		if !t.Treatment.Denies() {
+			open = append(open, t.Group)
+		}
+	}
 	for i := range s.Openings {
 		o := &s.Openings[i]
-		if o.End.IsZero() && !slices.ContainsFunc(o.Groups, func(g string) bool { return !slices.Contains(closed, g) }) {
+		if o.End.IsZero() && !slices.ContainsFunc(o.Groups, func(g string) bool { return slices.Contains(open, g) }) {
 			o.End = at
 		}
 	}

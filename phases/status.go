@@ -90,7 +90,7 @@ func (m *Machine) Status(now time.Time, f Facts) Status {
 	}
 	out.Overdue = OverdueGroups(m.plan, s, now)
 	out.Expected = Expect(m.plan, f, s, now)
-	if next, err := Next(m.plan, s); err == nil {
+	if next, err := Next(m.plan, m.State()); err == nil {
 		out.Next = next.Name
 		out.Gates = Gates(m.plan, next, f, s, now)
 	}

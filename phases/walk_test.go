@@ -43,6 +43,7 @@ func TestRandomWalks(t *testing.T) {
 			word := rapid.SampledFrom(words).Draw(rt, "word")
 			row += word + " "
 			before, writes, open := s.passing(), s.w.writes, s.m.state.Request
+			stable := s.passingAt(s.w.stable)
 			err := s.do(word)
 			if err != nil && !known(err) {
 				rt.Fatalf("%s: %v", row, err)
@@ -58,6 +59,13 @@ func TestRandomWalks(t *testing.T) {
 			case kind == "appl" || kind == "req" || kind == "ok:b" || kind == "paus" || kind == "resu":
 				if s.w.writes != writes {
 					rt.Fatalf("%s wrote to the kernel", row)
+				}
+			case word == "yes" && err == nil:
+				h := s.m.state.Heads[s.m.state.Stable]
+				for g, p := range stable {
+					if less(now[g], p) && !slices.Contains(h.Step.Narrows, g) {
+						rt.Fatalf("%s: %s denies group %s what passed before it, and does not say so", row, h.Step.Name, g)
+					}
 				}
 			case word == "arm" && err == nil:
 				if open == nil || used[open.Digest+fmt.Sprint(open.Seq)] {
@@ -89,11 +97,14 @@ type may struct {
 }
 
 func (s *script) passing() map[string]may {
-	out := map[string]may{}
-	id := s.w.running()
-	if id == "" {
-		id = s.w.stable
+	if id := s.w.running(); id != "" {
+		return s.passingAt(id)
 	}
+	return s.passingAt(s.w.stable)
+}
+
+func (s *script) passingAt(id string) map[string]may {
+	out := map[string]may{}
 	var in *compile.Input
 	for d, h := range s.m.state.Heads {
 		if h.Revision == id {
