@@ -91,18 +91,18 @@ func Next(windows []Window, loc *time.Location, now time.Time) time.Time {
 // or overlap taken together, and false where now is not inside one or where
 // there are no windows. It looks 31 days ahead: a later end means "at least".
 func End(windows []Window, loc *time.Location, now time.Time) (time.Time, bool) {
+	var spans []Span
+	for _, w := range windows {
+		spans = append(spans, Spans(w, loc, now, now.AddDate(0, 0, 31))...)
+	}
+	slices.SortFunc(spans, func(a, b Span) int { return a.From.Compare(b.From) })
 	end := now
-	for moved := true; moved; {
-		moved = false
-		for _, w := range windows {
-			for _, s := range Spans(w, loc, end, end.Add(1)) {
-				if s.To.After(end) {
-					end, moved = s.To, true
-				}
-			}
+	for _, s := range spans {
+		if s.From.After(end) {
+			break
 		}
-		if end.Sub(now) > 31*24*time.Hour {
-			return end, true
+		if s.To.After(end) {
+			end = s.To
 		}
 	}
 	return end, end.After(now)
