@@ -82,7 +82,7 @@ type builder struct {
 	never    nevers
 	neverBy  map[lineKey]*plans.Never // which entry of the plan answers a line
 	life     lifelines
-	cells    map[cell][]monitor.Row
+	cells    map[cell][]*monitor.Row
 	answered map[string][]flow.Flow // by the answer's id
 	many     map[peer]flow.Service  // peers with too many ports: the range that they span
 }
@@ -95,14 +95,15 @@ type peer struct {
 
 // BuildWithOrigins is Build, with the origin of each rule at its index.
 func BuildWithOrigins(p *plans.Plan, rows []monitor.Row, answers Answers, upTo time.Time) (policy.Policy, Held, []Origin) {
-	b := &builder{plan: p, answers: answers, upTo: upTo, lines: lines{}, never: neversOf(p), neverBy: map[lineKey]*plans.Never{}, life: lifelinesOf(p), cells: map[cell][]monitor.Row{},
+	b := &builder{plan: p, answers: answers, upTo: upTo, lines: lines{}, never: neversOf(p), neverBy: map[lineKey]*plans.Never{}, life: lifelinesOf(p), cells: map[cell][]*monitor.Row{},
 		answered: map[string][]flow.Flow{},
 		held: Held{Attempts: map[string]int{}, Openings: map[string]int{}, Excluded: map[string]int{},
 			Untraced: map[string]int{}, Inbound: map[string]int{}, Lifeline: map[string]int{}}}
 	var out ruleList
 	b.declare(&out)
-	var kept []monitor.Row
-	for _, r := range rows {
+	var kept []*monitor.Row
+	for i := range rows {
+		r := &rows[i]
 		if !r.First.After(upTo) && b.normal(r) {
 			kept = append(kept, r)
 		}
@@ -121,7 +122,7 @@ func BuildWithOrigins(p *plans.Plan, rows []monitor.Row, answers Answers, upTo t
 }
 
 // normal sorts out what is not evidence of normal traffic.
-func (b *builder) normal(r monitor.Row) bool {
+func (b *builder) normal(r *monitor.Row) bool {
 	switch {
 	case r.Inbound:
 		b.held.Inbound[r.Group]++
@@ -136,7 +137,7 @@ func (b *builder) normal(r monitor.Row) bool {
 }
 
 // judge puts a row where it belongs: a cell to allow, or a line to ask about.
-func (b *builder) judge(r monitor.Row) {
+func (b *builder) judge(r *monitor.Row) {
 	g := b.plan.Group(r.Group)
 	if b.life.passes(r.Group, r.Flow()) {
 		b.held.Lifeline[r.Group]++
@@ -179,7 +180,7 @@ func (b *builder) judge(r monitor.Row) {
 	}
 }
 
-func (b *builder) cellOf(g *plans.Group, r monitor.Row) cell {
+func (b *builder) cellOf(g *plans.Group, r *monitor.Row) cell {
 	c := cell{group: r.Group, service: r.Service, reason: policy.Observed}
 	by := rulesBy(b.plan, g)
 	if slices.Contains(by, "endpoint") {
@@ -201,18 +202,18 @@ func rulesBy(p *plans.Plan, g *plans.Group) []string {
 	return p.Enforce.RulesBy
 }
 
-func (b *builder) hold(k finding.Kind, r monitor.Row) {
+func (b *builder) hold(k finding.Kind, r *monitor.Row) {
 	b.lines.add(lineKey{k, r.Group, r.Service, single(r.Server)}, sightingOf(r))
 }
 
-func sightingOf(r monitor.Row) sighting {
+func sightingOf(r *monitor.Row) sighting {
 	return sighting{client: r.Client, first: r.First, last: r.Last, count: r.Connections, days: r.Days}
 }
 
 // allowObserved makes rules of the cells that were seen on enough days.
 func (b *builder) allowObserved(out *ruleList) {
 	need := max(1, b.plan.Monitor.MinDays)
-	ready := map[cell][]monitor.Row{}
+	ready := map[cell][]*monitor.Row{}
 	for c, rows := range b.cells {
 		var days monitor.Days
 		for _, r := range rows {

@@ -20,7 +20,7 @@ type packed struct {
 // pack joins cells into rules that allow exactly the cells: the services of one
 // pair of endpoint and destination, then the destinations with equal services,
 // then the endpoints with equal destinations and services.
-func pack(cells map[cell][]monitor.Row) []packed {
+func pack(cells map[cell][]*monitor.Row) []packed {
 	type pair struct {
 		group          string
 		reason         policy.Reason

@@ -14,7 +14,7 @@ const firstHighPort = 1024
 
 // manyPorts finds the peers that use more different high ports than people
 // name: each is one question about the range, not one rule for each port.
-func manyPorts(p *plans.Plan, rows []monitor.Row) map[peer]flow.Service {
+func manyPorts(p *plans.Plan, rows []*monitor.Row) map[peer]flow.Service {
 	ports := map[peer]map[uint16]bool{}
 	add := func(k peer, port uint16) {
 		if ports[k] == nil {
@@ -50,7 +50,7 @@ func manyPorts(p *plans.Plan, rows []monitor.Row) map[peer]flow.Service {
 }
 
 // holdMany holds a row back that is one of too many ports.
-func (b *builder) holdMany(r monitor.Row) bool {
+func (b *builder) holdMany(r *monitor.Row) bool {
 	if !r.Service.Proto.HasPorts() || r.Service.Lo < firstHighPort {
 		return false
 	}
