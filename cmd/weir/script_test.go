@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 //	start NAME COMMAND …         the same in the background, until "kill9 NAME" or the script's end
 //	kill9 NAME                   SIGKILL
 //	reach  PROTO PORT [v4|v6]    the client gets an answer (both families without the last word)
-//	denied PROTO PORT [v4|v6]    it does not
+//	denied PROTO PORT [v4|v6]    it does not; "-gw" first: the gateway itself, not the client
 //	open NAME PROTO PORT v4|v6   a connection that stays open; "alive NAME", "dead NAME"
 //	until SECONDS COMMAND …      repeat gw, reach or denied until it succeeds
 //	until SECONDS match REGEXP gw …  and until its stdout matches
@@ -221,8 +221,12 @@ func addresses(args []string) []string {
 }
 
 func tryAll(ts *testscript.TestScript, args []string, want bool) error {
+	from := stageOf(ts).lab.Client
+	if args[0] == "-gw" {
+		from, args = stageOf(ts).lab.Gateway, args[1:]
+	}
 	for _, a := range addresses(args) {
-		err := stageOf(ts).lab.Client.Try(args[0], a, 700*time.Millisecond)
+		err := from.Try(args[0], a, 700*time.Millisecond)
 		if want && err != nil {
 			return fmt.Errorf("%s %s: %w", args[0], a, err)
 		}

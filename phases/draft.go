@@ -1,0 +1,44 @@
+package phases
+
+import (
+	"weir/nft"
+	"weir/phases/compile"
+	"weir/plans"
+)
+
+// Draft is a step as it would be frozen from what is known now. Nothing is
+// kept: what is approved is frozen by Request.
+type Draft struct {
+	Step    Step
+	Input   compile.Input
+	Rules   nft.Revision
+	Backout nft.Rollback // to the step before; to off for the first
+}
+
+// Drafts compiles every step of a plan after off, each upon the one before, for
+// "weir plan". It needs no journal and no kernel.
+func Drafts(plan plans.Plan, m Material, compileStep func(compile.Input) (nft.Revision, error)) ([]Draft, error) {
+	var out []Draft
+	var over *Frozen
+	for _, st := range Expand(plan) {
+		if st.Name == StepOff {
+			continue
+		}
+		in, err := input(plan, st, over, m)
+		if err != nil {
+			return out, err
+		}
+		rules, err := compileStep(in)
+		if err != nil {
+			return out, err
+		}
+		d := Draft{Step: st, Input: in, Rules: rules, Backout: nft.Rollback{Hooks: hooksOf(rules.Entry), Tx: "by-hand", Kind: nft.TxHold}}
+		if over != nil {
+			d.Backout.ID, d.Backout.Entry = over.Rules.ID, over.Rules.Entry
+			d.Backout.Alert = Narrower(in, over.Input)
+		}
+		out = append(out, d)
+		over = &Frozen{Head: Head{Plan: plan.Hash, Step: st}, Input: in, Rules: rules}
+	}
+	return out, nil
+}
