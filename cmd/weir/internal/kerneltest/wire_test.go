@@ -32,7 +32,9 @@ type gateway struct {
 	out  map[uint32]map[int]int      // raw sockets of the gateway: user → family
 	k    *kernel.Kernel
 
-	mu   sync.Mutex // guards heard
+	sent map[any]bool // what connection tracking may know
+
+	mu   sync.Mutex // guards seen
 	seen map[uint32]heard
 }
 
@@ -49,7 +51,7 @@ func must(t testing.TB, err error) {
 func newGateway(t testing.TB) *gateway {
 	t.Helper()
 	g := &gateway{t: t, far: map[string]*netns.NS{}, mac: map[string]net.HardwareAddr{}, send: map[string]int{},
-		out: map[uint32]map[int]int{}, seen: map[uint32]heard{}}
+		out: map[uint32]map[int]int{}, seen: map[uint32]heard{}, sent: map[any]bool{}}
 	space := func(name string) *netns.NS {
 		n, err := netns.New(name)
 		must(t, err)
