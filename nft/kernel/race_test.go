@@ -189,3 +189,35 @@ func TestSkeletonIsReplacedByChain(t *testing.T) {
 		t.Errorf("loading over a newer layout: %v", err)
 	}
 }
+
+// Somebody's commit between looking and sending makes the switch look again,
+// and is seen by the check.
+func TestCheckedLooksAgain(t *testing.T) {
+	ctx := context.Background()
+	n, err := netns.New("checked")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	k, other := opened(t, n), opened(t, n)
+	rev := big(1)
+	if err := k.Load(ctx, rev); err != nil {
+		t.Fatal(err)
+	}
+	looks := 0
+	b := newBatch(true)
+	b.setTx("mine", nft.TxArm)
+	l, err := k.checked(ctx, b, []string{"f"}, "mine", func(l nft.Look) error {
+		looks++
+		if looks == 1 {
+			return other.Rollback(ctx, nft.Rollback{Hooks: []string{"f"}, Tx: "theirs", Kind: nft.TxRollback})
+		}
+		if l.Tx != "theirs" {
+			t.Errorf("the second look shows %q", l.Tx)
+		}
+		return nil
+	})
+	if err != nil || looks != 2 || l.Tx != "mine" {
+		t.Errorf("%d looks, then %+v, %v", looks, l, err)
+	}
+}
