@@ -9,12 +9,16 @@ import (
 	"weir/nft"
 )
 
-// maxJumps is the depth of jumps that the kernel allows.
-const maxJumps = 16
+// maxJumps is the depth of jumps that the kernel allows; maxPath ends loops of
+// goto.
+const (
+	maxJumps = 16
+	maxPath  = 10000
+)
 
-// ErrTooDeep is returned where a packet runs through more than 16 jumps; the
-// kernel refuses such a ruleset.
-var ErrTooDeep = errors.New("more than 16 jumps")
+// ErrTooDeep is returned where a packet runs through more than 16 jumps, or in
+// a loop; the kernel refuses such a ruleset.
+var ErrTooDeep = errors.New("more than 16 jumps, or a loop")
 
 // Machine holds rulesets of one table. It is not safe for concurrent use.
 type Machine struct {
@@ -25,6 +29,9 @@ type Machine struct {
 	// Remember makes set operations add to their sets, so that a second packet
 	// finds what the first left. Off, no packet changes anything.
 	Remember bool
+	// Strict makes it an error that a rule reads the ports of a protocol that
+	// has none, where the kernel reads random bytes. Off, they are 0.
+	Strict bool
 }
 
 // NewMachine takes rulesets of one table: the skeleton and the revisions.
@@ -126,7 +133,7 @@ type run struct {
 // chain evaluates a chain and says whether a verdict ended the packet.
 func (r *run) chain(name string, depth int) (bool, error) {
 	for {
-		if depth > maxJumps {
+		if depth > maxJumps || len(r.t.Path) > maxPath {
 			return false, ErrTooDeep
 		}
 		c := r.m.chains[name]
@@ -241,7 +248,11 @@ func (r *run) key(fields []nft.Field, t *table) ([]byte, bool, error) {
 	for _, f := range fields {
 		var ok bool
 		var err error
-		if b, ok, err = r.p.field(b, f); !ok || err != nil {
+		b, ok, err = r.p.field(b, f)
+		if errors.Is(err, errNoPorts) && !r.m.Strict {
+			err = nil
+		}
+		if !ok || err != nil {
 			return nil, false, err
 		}
 		for len(fields) > 1 && len(b)%4 != 0 {

@@ -2,6 +2,7 @@ package eval
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -41,15 +42,18 @@ type Packet struct {
 	ToSelf   bool   // the destination is an address of this machine
 }
 
-// New returns the first packet of a flow.
+// NewPacket returns the first packet of a flow.
 func NewPacket(hook string, f flow.Flow) Packet {
 	return Packet{Hook: hook, Src: f.Client, Dst: f.Server, Proto: f.Proto, Port: f.Port, SrcPort: 40000, State: New}
 }
 
 func (p *Packet) v4() bool { return p.Src.Unmap().Is4() }
 
+// errNoPorts is returned for a port field of a protocol without ports.
+var errNoPorts = errors.New("it has no ports")
+
 // field returns a field's bytes, false where the packet has no such field, and
-// an error where reading it would give random bytes.
+// errNoPorts where the kernel would read random bytes.
 func (p *Packet) field(b []byte, f nft.Field) ([]byte, bool, error) {
 	v4 := p.v4()
 	addr := func(a netip.Addr, want4 bool) ([]byte, bool, error) {
@@ -65,7 +69,7 @@ func (p *Packet) field(b []byte, f nft.Field) ([]byte, bool, error) {
 	}
 	port := func(v uint16) ([]byte, bool, error) {
 		if !p.Proto.HasPorts() {
-			return b, false, fmt.Errorf("cannot read %s of protocol %s: it has no ports", f, p.Proto)
+			return append(b, 0, 0), true, fmt.Errorf("cannot read %s of protocol %s: %w", f, p.Proto, errNoPorts)
 		}
 		return binary.BigEndian.AppendUint16(b, v), true, nil
 	}

@@ -235,6 +235,7 @@ func machine(t testing.TB, rev nft.Revision, w *oracle.World) *eval.Machine {
 			nft.R(nft.Is(nft.L4Proto, []byte{6}, []byte{17}, []byte{33}, []byte{132}, []byte{136}), nft.In(s.Name, f.saddr, f.daddr, nft.L4Proto, nft.ThDport), nft.Accept()))
 	}
 	m := eval.NewMachine(rev.Skeleton, rev.Ruleset, extra)
+	m.Strict = true // reading ports where there are none is a mistake
 	must := func(err error) {
 		if err != nil {
 			t.Fatal(err)
