@@ -197,8 +197,15 @@ however many endpoints it comes from. Answer one with its id:
 			if err := e.call(c.Context(), "lines", in, &out); err != nil {
 				return err
 			}
+			notes := []finding.Finding{}
+			if err := e.call(c.Context(), "findings", struct{}{}, &notes); err != nil {
+				return err
+			}
 			if e.output == "json" {
-				return e.json("Lines", out)
+				return e.json("Findings", map[string]any{"questions": out, "findings": notes})
+			}
+			if len(out) == 0 {
+				fmt.Fprintln(e.out, "no question waits")
 			}
 			t := newTable(e.out, "ID", "KIND", "GROUP", "SERVICE", "DESTINATION", "FROM", "COUNT", "OPEN", "FIRST", "LAST", "ANSWER")
 			for _, l := range out {
@@ -218,7 +225,15 @@ however many endpoints it comes from. Answer one with its id:
 				}
 				t.row(l.ID, l.Kind, l.Group, l.Service, dest, from, l.Count, l.Open, when(l.First, e.now()), when(l.Last, e.now()), answer)
 			}
-			return t.flush()
+			if len(out) > 0 {
+				if err := t.flush(); err != nil {
+					return err
+				}
+			}
+			for _, f := range notes {
+				fmt.Fprintf(e.out, "%-8s %-15s %s\n", f.Severity, f.Kind, safe(f.Words))
+			}
+			return nil
 		},
 	}
 	c.Flags().BoolVar(&in.All, "all", false, "answered ones too")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/exit"
+	"weir/nft/host"
 	"weir/phases"
 	"weir/phases/compile"
 	"weir/phases/enforce"
@@ -59,6 +61,9 @@ func (e *env) plan(ctx context.Context, planFile, evidenceFile, only string) err
 	}
 	now := e.now()
 	m := phases.Material{UpTo: now}
+	if machine, err := host.Look("/"); err == nil {
+		m.Self = selfOf(machine)
+	}
 	facts := phases.Facts{}
 	if ev != nil {
 		rows := ev.Rows(plans.NewClassifier(p))
@@ -109,6 +114,17 @@ func (e *env) plan(ctx context.Context, planFile, evidenceFile, only string) err
 		}
 	}
 	return nil
+}
+
+// selfOf lists a machine's own addresses, for plans that name "self".
+func selfOf(m host.Machine) []netip.Prefix {
+	var out []netip.Prefix
+	for _, i := range m.Interfaces {
+		for _, p := range i.Prefixes {
+			out = append(out, netip.PrefixFrom(p.Addr(), p.Addr().BitLen()))
+		}
+	}
+	return out
 }
 
 func rulesIn(d phases.Draft) int { return len(d.Input.Policy.Rules) }

@@ -95,9 +95,9 @@ func (o *own) hook(client, server netip.Addr) string {
 	return "forward"
 }
 
-// Bytes is what an interface carried since it was made. It starts again at 0
-// with the interface.
-type Bytes struct{ RX, TX uint64 }
+// Bytes is what an interface carried since it was made, link headers included,
+// and in how many packets. It starts again at 0 with the interface.
+type Bytes struct{ RX, TX, RXPackets, TXPackets uint64 }
 
 // InterfaceBytes returns the counters of the named interfaces; those that do
 // not exist are missing. No name: all.
@@ -144,15 +144,17 @@ func parseDev(in io.Reader) (map[string]Bytes, error) {
 			return nil, fmt.Errorf("cannot read line %q", text)
 		}
 		f := strings.Fields(text[colon+1:])
-		if len(f) < 9 {
+		if len(f) < 10 {
 			return nil, fmt.Errorf("cannot read line %q", text)
 		}
-		rx, err1 := strconv.ParseUint(f[0], 10, 64)
-		tx, err2 := strconv.ParseUint(f[8], 10, 64)
-		if err1 != nil || err2 != nil {
-			return nil, fmt.Errorf("cannot read line %q", text)
+		var n [4]uint64
+		for i, column := range []int{0, 8, 1, 9} {
+			var err error
+			if n[i], err = strconv.ParseUint(f[column], 10, 64); err != nil {
+				return nil, fmt.Errorf("cannot read line %q", text)
+			}
 		}
-		out[strings.TrimSpace(text[:colon])] = Bytes{RX: rx, TX: tx}
+		out[strings.TrimSpace(text[:colon])] = Bytes{RX: n[0], TX: n[1], RXPackets: n[2], TXPackets: n[3]}
 	}
 	return out, s.Err()
 }

@@ -20,6 +20,9 @@ import (
 // and the connection table gives most of it back.
 const flushEvery = 10 * time.Second
 
+// compactEvery is how often small blocks of evidence are joined.
+const compactEvery = time.Hour
+
 // flowRecord is a record with the moment that it was taken.
 type flowRecord = flow.Record
 
@@ -194,7 +197,7 @@ func (d *Daemon) heartbeat(now time.Time) {
 	}
 	for name, b := range bytes {
 		if last, ok := d.readers.sent[name]; ok && b.TX >= last.TX {
-			d.evidence.AddSent(name, monitor.Sent{Bytes: b.TX - last.TX})
+			d.evidence.AddSent(name, monitor.Sent{Bytes: b.TX - last.TX, Packets: b.TXPackets - last.TXPackets})
 		}
 	}
 	d.readers.sent = bytes
@@ -215,6 +218,7 @@ func (d *Daemon) refresh(ctx context.Context, now time.Time, age time.Duration) 
 		return nil
 	}
 	d.dumped = now
+	d.evidence.Prune(now.Add(-5 * dumpEvery))
 	return d.readers.conns.Dump(ctx, func(r flow.Record) error {
 		d.take(r)
 		return nil
@@ -231,5 +235,16 @@ func (d *Daemon) flush(now time.Time) error {
 	if delta.Empty() {
 		return nil
 	}
-	return d.store.Append(delta)
+	if err := d.store.Append(delta); err != nil {
+		d.evidence.PutBack(delta)
+		return err
+	}
+	if now.Sub(d.compacted) < compactEvery {
+		return nil
+	}
+	d.compacted = now
+	if _, err := d.store.Compact(now); err != nil {
+		return fmt.Errorf("cannot compact the evidence: %w", err)
+	}
+	return nil
 }

@@ -58,7 +58,9 @@ type Daemon struct {
 	readers    *readers
 	beat       time.Time // last heartbeat booked
 	flushed    time.Time
+	compacted  time.Time
 	dumped     time.Time // the connection table was read
+	windowsAt  time.Time // declared windows are looked at again
 	census     census
 	moved      map[string]time.Time // group → when its would-be-denied counter last moved
 	would      map[string]uint64    // that counter at the last look
@@ -141,7 +143,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.planChanged()
 	now := d.cfg.Now()
-	d.flushed = now
+	d.flushed, d.compacted = now, now
 	if _, err := d.recover(ctx, now); err != nil {
 		d.log.Error("cannot read the kernel at start", "error", err)
 	}
@@ -168,7 +170,8 @@ func (d *Daemon) planChanged() {
 	if p.Hash == "" {
 		return
 	}
-	d.classes = plans.NewClassifier(&p)
+	d.evidence.SetZone(p.Timezone)
+	d.classes = plans.NewClassifier(&p, d.links(p)...)
 	d.judgeCache = judgeCache{}
 }
 
@@ -230,6 +233,9 @@ func (d *Daemon) tick(ctx context.Context) {
 		complain("cannot read the kernel", err)
 	}
 	d.heartbeat(now)
+	if err := d.windows(ctx, now); err != nil {
+		complain("cannot open a declared window", err)
+	}
 	if err := d.refresh(ctx, now, dumpEvery); err != nil {
 		complain("cannot read the connection table", err)
 	}

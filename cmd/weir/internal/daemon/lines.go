@@ -11,7 +11,9 @@ import (
 	"weir/phases/enforce"
 	"weir/phases/finding"
 	"weir/phases/flow"
+	"weir/phases/monitor"
 	"weir/phases/policy"
+	"weir/phases/watch"
 )
 
 // census is what the last look at the live connections found.
@@ -129,14 +131,19 @@ func (d *Daemon) answer(ctx context.Context, c caller, in api.AnswerArgs) (enfor
 	return enforce.Line{}, exit.Errorf(exit.Invalid, "no question has the id %q", in.ID).WithHint("weir findings lists them")
 }
 
-func (d *Daemon) findings(ctx context.Context, c caller, in api.LinesArgs) ([]finding.Finding, error) {
-	lines, err := d.lines(ctx, c, in)
+// findings lists what is no question: devices that moved, inbound connections,
+// losses, and once something is judged what the policy has never seen and which
+// rules nobody used.
+func (d *Daemon) findings(ctx context.Context, c caller, in None) ([]finding.Finding, error) {
+	p, err := d.needPlan()
 	if err != nil {
 		return nil, err
 	}
-	out := []finding.Finding{}
-	for _, l := range lines {
-		out = append(out, l.Finding())
+	out := monitor.Findings(&p, d.evidence, d.classes)
+	if f, pol, ok := d.judging(); ok && f.Step.Denies() {
+		rows := d.evidence.Rows(d.classes)
+		out = append(out, watch.Deviations(pol, rows, f.UpTo)...)
+		out = append(out, watch.Unused(pol, rows, c.now.Add(-90*24*time.Hour))...)
 	}
 	finding.Sort(out)
 	return out, nil

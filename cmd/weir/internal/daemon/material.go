@@ -31,6 +31,7 @@ func (d *Daemon) material(now time.Time) (phases.Material, error) {
 	m := phases.Material{UpTo: d.upTo(now), Facts: facts}
 	rows := d.evidence.Rows(d.classes)
 	m.Policy, _ = enforce.Build(&p, rows, d.answers, m.UpTo)
+	m.Policy = withoutWindows(p, m.Policy).At(now)
 	data, err := json.Marshal(rows)
 	if err != nil {
 		return m, err
@@ -42,20 +43,41 @@ func (d *Daemon) material(now time.Time) (phases.Material, error) {
 		return m, err
 	}
 	for _, i := range machine.Interfaces {
-		inside := slices.ContainsFunc(i.Prefixes, func(x netip.Prefix) bool { return insidePrefix(p.Scope, x) }) || slices.Contains(p.Scope.InsideIfaces, i.Name)
 		for _, x := range i.Prefixes {
 			m.Self = append(m.Self, netip.PrefixFrom(x.Addr(), x.Addr().BitLen()))
-			if inside && !x.Addr().IsLinkLocalUnicast() && !i.Loopback {
-				m.Links = append(m.Links, x.Masked())
-			}
 		}
 	}
+	m.Links = linksOf(p, machine)
 	if m.Lifelines, err = d.lifelines(p, machine); err != nil {
 		return m, err
 	}
 	m.InboundAllow = d.inboundAllow(p)
 	m.Never = enforce.Nevers(d.answers, p.Enforce.Deny, now)
 	return m, nil
+}
+
+// linksOf lists the prefixes of the inside links: only there is a MAC address an
+// endpoint's own.
+func linksOf(p plans.Plan, machine host.Machine) []netip.Prefix {
+	var out []netip.Prefix
+	for _, i := range machine.Interfaces {
+		inside := slices.ContainsFunc(i.Prefixes, func(x netip.Prefix) bool { return insidePrefix(p.Scope, x) }) || slices.Contains(p.Scope.InsideIfaces, i.Name)
+		for _, x := range i.Prefixes {
+			if inside && !x.Addr().IsLinkLocalUnicast() && !i.Loopback {
+				out = append(out, x.Masked())
+			}
+		}
+	}
+	return out
+}
+
+func (d *Daemon) links(p plans.Plan) []netip.Prefix {
+	machine, err := host.Look("/")
+	if err != nil {
+		d.log.Error("cannot read the interfaces", "error", err)
+		return nil
+	}
+	return linksOf(p, machine)
 }
 
 // lifelines lists what this machine itself depends on. Where only forwarded
