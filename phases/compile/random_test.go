@@ -145,7 +145,10 @@ func drawWorld(t *rapid.T) *oracle.World {
 	if rapid.Bool().Draw(t, "quarantine") {
 		w.Quarantined = []netip.Addr{netip.MustParseAddr("10.20.1.25"), netip.MustParseAddr("fd20:0:0:1::25")}
 	}
-	w.NoSpare = drawPrefixes(t, "nospare", 2, poolInside)
+	for _, p := range drawPrefixes(t, "nospare", 2, poolInside) {
+		to := rapid.SampledFrom(poolOutside).Draw(t, "to")
+		w.NoSpare = append(w.NoSpare, compile.Lifeline{From: []netip.Prefix{p}, To: prefixes(to)})
+	}
 	if rapid.Bool().Draw(t, "unblock") {
 		w.Unblocked = []compile.Lifeline{{From: prefixes("10.20.1.0/24"), To: prefixes("198.51.100.0/25"), Services: services("tcp/443")},
 			{From: prefixes("fd20:0:0:1::/64"), To: prefixes("2001:db8:1::/64"), Services: services("tcp/443")}}
@@ -261,11 +264,11 @@ func machine(t testing.TB, rev nft.Revision, w *oracle.World) *eval.Machine {
 				quar = append(quar, nft.Element{Key: nft.Addr(a)})
 			}
 		}
-		for _, p := range w.NoSpare {
-			if p.Addr().Is4() == v4 {
-				lo, hi := nft.Range(p)
-				any, anyEnd := nft.Range(netip.PrefixFrom(p.Addr(), 0).Masked())
-				nospare = append(nospare, nft.Element{Key: nft.Concat(lo, any), KeyEnd: nft.Concat(hi, anyEnd)})
+		for _, l := range w.NoSpare {
+			if l.From[0].Addr().Is4() == v4 && l.To[0].Addr().Is4() == v4 {
+				from, fromEnd := nft.Range(l.From[0])
+				to, toEnd := nft.Range(l.To[0])
+				nospare = append(nospare, nft.Element{Key: nft.Concat(from, to), KeyEnd: nft.Concat(fromEnd, toEnd)})
 			}
 		}
 		must(m.Fill("w_quar"+f.suffix, quar...))

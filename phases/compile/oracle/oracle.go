@@ -19,7 +19,7 @@ type World struct {
 	Quarantined []netip.Addr
 	Back        []string           // groups put back to alert
 	Spared      []string           // groups whose open connections are spared
-	NoSpare     []netip.Prefix     // clients that are never spared
+	NoSpare     []compile.Lifeline // pairs that an exception let in: never spared
 	Unblocked   []compile.Lifeline // exceptions
 	Shares      map[string]string  // Decision.Share → "in" or "out", once known
 }
@@ -274,7 +274,7 @@ func deniedAll(w *World, g compile.Group, t compile.Treatment, p eval.Packet) De
 	if slices.Contains(w.Back, g.Name) {
 		return Decision{Verdict: "accept", Counter: "w_c_" + g.Name + "_would"}
 	}
-	if p.State == eval.Established && slices.Contains(w.Spared, g.Name) && !inAny(p.Src, w.NoSpare) {
+	if p.State == eval.Established && slices.Contains(w.Spared, g.Name) && !slices.ContainsFunc(w.NoSpare, func(l compile.Lifeline) bool { return either(l.From, p.Src) && either(l.To, p.Dst) }) {
 		return Decision{Verdict: "accept", Counter: "w_spared"}
 	}
 	d := Decision{Verdict: "reject with icmpx admin-prohibited", Counter: "w_c_" + g.Name + "_denied"}

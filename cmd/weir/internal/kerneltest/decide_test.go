@@ -259,7 +259,7 @@ func (g *gateway) compare(t *testing.T, r source, in compile.Input, rev nft.Revi
 	var passing []uint32
 	for i := range n {
 		p := r.packet(in, int(next)+i)
-		for g.answers(p) {
+		for g.answers(p, false) {
 			p = r.packet(in, int(next)+i)
 		}
 		trace, err := m.Eval(p)
@@ -320,8 +320,9 @@ func (g *gateway) compare(t *testing.T, r source, in compile.Input, rev nft.Revi
 }
 
 // answers says whether connection tracking would take the packet for the reply
-// to an earlier one, and remembers it.
-func (g *gateway) answers(p eval.Packet) bool {
+// to an earlier one, or (fresh) for another one of a connection that it knows,
+// and remembers it.
+func (g *gateway) answers(p eval.Packet, fresh bool) bool {
 	type ends struct {
 		a, b  netip.AddrPort
 		proto flow.Proto
@@ -330,7 +331,7 @@ func (g *gateway) answers(p eval.Packet) bool {
 	if !p.Proto.HasPorts() {
 		here, there = netip.AddrPortFrom(p.Src, 0), netip.AddrPortFrom(p.Dst, 0)
 	}
-	if here == there || g.sent[ends{there, here, p.Proto}] {
+	if here == there || g.sent[ends{there, here, p.Proto}] || fresh && g.sent[ends{here, there, p.Proto}] {
 		return true
 	}
 	g.sent[ends{here, there, p.Proto}] = true

@@ -30,9 +30,10 @@ func fold(s uint32) uint16 {
 	return ^uint16(s)
 }
 
-// packet writes an IP packet with good checksums: connection tracking calls
-// others invalid.
-func packet(p eval.Packet, id uint32) []byte {
+// packet writes an IP packet that carries the number id; ident is the identifier
+// of an echo. It has good checksums:
+// connection tracking calls others invalid.
+func packet(p eval.Packet, id, ident uint32) []byte {
 	mark := binary.BigEndian.AppendUint32(append([]byte{}, magic...), id)
 	src, dst := p.Src.AsSlice(), p.Dst.AsSlice()
 	var l4 []byte
@@ -52,7 +53,7 @@ func packet(p eval.Packet, id uint32) []byte {
 		l4 = append(make([]byte, 12), 1, 0, 0, 20, 0, 0, 0, 1, 0, 0, 16, 0, 0, 1, 0, 1)
 		l4 = binary.BigEndian.AppendUint32(l4, id)
 	case flow.ICMP, flow.ICMPv6:
-		l4 = append([]byte{byte(p.Port), 0, 0, 0, byte(id >> 8), byte(id), 0, 1}, mark...)
+		l4 = append([]byte{byte(p.Port), 0, 0, 0, byte(ident >> 8), byte(ident), 0, 1}, mark...)
 		check = 2
 	case flow.GRE:
 		l4 = append([]byte{0, 0, 8, 0}, mark...)

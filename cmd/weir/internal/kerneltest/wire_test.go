@@ -17,6 +17,7 @@ import (
 	"weir/nft/eval"
 	"weir/nft/kernel"
 	"weir/nft/netns"
+	"weir/phases/compile"
 )
 
 // The gateway has four links: lan0 and guest0 inside, wan0 and wan1 outside.
@@ -31,6 +32,8 @@ type gateway struct {
 	send map[string]int              // packet sockets at the far ends
 	out  map[uint32]map[int]int      // raw sockets of the gateway: user → family
 	k    *kernel.Kernel
+
+	unsparable []compile.Lifeline // what an exception ever let in
 
 	sent map[any]bool // what connection tracking may know
 
@@ -186,8 +189,11 @@ func (g *gateway) raw(uid uint32, v4 bool) int {
 
 // inject sends a packet the way it says: from the far end of its interface, or
 // from a socket of the gateway.
-func (g *gateway) inject(p eval.Packet, id uint32) {
-	b := packet(p, id)
+func (g *gateway) inject(p eval.Packet, id uint32) { g.injectAs(p, id, id&0xffff) }
+
+// injectAs is inject for a flow that began with another number.
+func (g *gateway) injectAs(p eval.Packet, id, ident uint32) {
+	b := packet(p, id, ident)
 	if p.Hook == "f" {
 		kind := []byte{0x08, 0x00}
 		if !p.Src.Is4() {
