@@ -64,6 +64,7 @@ type Daemon struct {
 	census     census
 	moved      map[string]time.Time // group → when its would-be-denied counter last moved
 	would      map[string]uint64    // that counter at the last look
+	lines0     uint64               // log lines that had come at the last look
 	heard      time.Time            // when the way from a log rule to here was last seen to work
 	unscoped   uint64               // records that the plan does not judge
 	unusable   uint64               // records without an address or a protocol

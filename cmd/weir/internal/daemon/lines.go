@@ -26,12 +26,6 @@ type census struct {
 // or denies.
 const censusEvery = 24 * time.Hour
 
-// judgeCache keeps the policy of the step that judges now.
-type judgeCache struct {
-	digest string
-	policy policy.Policy
-}
-
 // judging returns the policy that lists or denies now: the trial's, else the
 // confirmed step's; false where nothing is judged.
 func (d *Daemon) judging() (phases.Frozen, policy.Policy, bool) {
@@ -173,8 +167,5 @@ func (d *Daemon) watchCounters(ctx context.Context, now time.Time) error {
 		}
 		d.would[g] = c.Would.Packets
 	}
-	if d.readers != nil {
-		d.heard = now
-	}
-	return nil
+	return d.listen(now)
 }
