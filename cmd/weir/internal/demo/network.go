@@ -3,7 +3,9 @@ package demo
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"sync/atomic"
 
 	"weir/nft/netns"
 )
@@ -19,8 +21,9 @@ type host struct {
 // network is the office: hosts on one flat link behind a masquerading gateway,
 // and an "Internet" that answers.
 //
-//	workstations, server, mail relay, camera, doorbell ── lan0 gateway wan0 ── internet
+//	desks, a stranger, server, mail relay, camera, doorbell ── lan0 gateway wan0 ── internet
 type network struct {
+	arrived  atomic.Int64 // remote desktop connections that reached the Internet
 	gateway  *netns.NS
 	internet *netns.NS
 	hosts    map[string]*host
@@ -46,6 +49,7 @@ func (n *network) build() error {
 	hosts := []*host{
 		{name: "desk1", v4: "10.20.16.11", v6: "fd20:0:0:16::11"},
 		{name: "desk2", v4: "10.20.16.12", v6: "fd20:0:0:16::12"},
+		{name: "stranger", v4: "10.20.16.66", v6: "fd20:0:0:16::66"}, // somebody's laptop on a desk's socket
 		{name: "server", v4: "10.20.1.10", v6: "fd20:0:0:1::10"},
 		{name: "mail", v4: "10.20.1.25", v6: "fd20:0:0:1::25"},
 		{name: "camera", v4: "10.20.40.9", v6: "fd20:0:0:40::9"},
@@ -108,10 +112,16 @@ func (n *network) build() error {
 // is answered by the kernel.
 func (n *network) services() error {
 	for _, a := range []string{webV4, webV6, mailV4, mailV6, updateV4, updateV6, vendorV4, vendorV6} {
-		for _, port := range []string{"80", "443", "25", "587", "5432", "3389", "8883"} {
+		for _, port := range []string{"80", "443", "25", "587", "5432", "8883"} {
 			if err := n.internet.EchoTCP(net.JoinHostPort(a, port)); err != nil {
 				return err
 			}
+		}
+		if err := n.internet.ServeTCP(net.JoinHostPort(a, "3389"), func(c net.Conn) {
+			n.arrived.Add(1)
+			io.Copy(c, c) //nolint:errcheck // the peer has gone
+		}); err != nil {
+			return err
 		}
 		for _, port := range []string{"53", "123", "443"} {
 			if err := n.internet.EchoUDP(net.JoinHostPort(a, port)); err != nil {

@@ -1,0 +1,104 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// site is a server of the Internet in both families.
+type site struct{ v4, v6 string }
+
+var (
+	web    = site{webV4, webV6}
+	mailer = site{mailV4, mailV6}
+	update = site{updateV4, updateV6}
+	vendor = site{vendorV4, vendorV6}
+)
+
+// talk is one kind of traffic: a host, a service ("tcp/443", "udp/53", "ping")
+// and a server, always in both families.
+type talk struct {
+	from    string
+	service string
+	to      site
+}
+
+// habits is what the office does all day. The camera's second one is nobody's
+// wish.
+var habits = []talk{
+	{"desk1", "tcp/443", web}, {"desk1", "tcp/80", web}, {"desk1", "udp/53", web}, {"desk1", "udp/123", web}, {"desk1", "ping", web},
+	{"desk2", "tcp/443", update}, {"desk2", "udp/53", web}, {"desk2", "udp/123", update},
+	{"server", "tcp/443", update}, {"server", "udp/53", web}, {"server", "udp/123", web},
+	{"mail", "tcp/25", mailer}, {"mail", "udp/53", web},
+	{"camera", "tcp/443", update}, {"camera", "tcp/8883", vendor},
+	{"doorbell", "tcp/443", update},
+}
+
+// patience is how long a packet may wait for its answer; what is rejected is
+// answered at once.
+const patience = 2 * time.Second
+
+// try makes one exchange from a host; nil when the answer came back.
+func (n *network) try(from, service, to string) error {
+	h := n.hosts[from]
+	if h == nil {
+		return fmt.Errorf("the office has no host %q", from)
+	}
+	if service == "ping" {
+		return h.ns.Ping(to, patience)
+	}
+	if len(service) < 5 {
+		return fmt.Errorf("cannot send %q: want tcp/443, udp/53 or ping", service)
+	}
+	return h.ns.Try(service[:3], net.JoinHostPort(to, service[4:]), patience)
+}
+
+// both tries a talk in both families at once.
+func (n *network) both(t talk) (v4, v6 error) {
+	var wait sync.WaitGroup
+	wait.Go(func() { v4 = n.try(t.from, t.service, t.to.v4) })
+	v6 = n.try(t.from, t.service, t.to.v6)
+	wait.Wait()
+	return v4, v6
+}
+
+// all tries every habit once and returns the first that has no answer.
+func (n *network) all(ts []talk) error {
+	errs := make([]error, len(ts))
+	var wait sync.WaitGroup
+	for i, t := range ts {
+		wait.Go(func() {
+			v4, v6 := n.both(t)
+			for to, err := range map[string]error{t.to.v4: v4, t.to.v6: v6} {
+				if err != nil {
+					errs[i] = fmt.Errorf("%s to %s %s: %w", t.from, to, t.service, err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// live makes the office's traffic until ctx is done. What is denied is tried
+// again, as programs do.
+func (n *network) live(ctx context.Context, every time.Duration) {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		n.all(habits) //nolint:errcheck // some of it is meant to be denied
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
