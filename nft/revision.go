@@ -24,6 +24,7 @@ const (
 	MarkerMap     = "w_marker" // ifname → mark: "layout", loaded set and revision names
 	TxMap         = "w_tx"     // ifname → mark: one element, the last transaction's id and kind
 	UnblockChain  = "w_unblocks"
+	HoneypotSet   = "w_hp" // nf_proto with timeout: the lease of what is redirected; there is one where hook "n" is
 )
 
 // TrialMap and StableMap name the verdict maps of one hook letter; BackMap is

@@ -111,6 +111,9 @@ func (r Rollback) Text() string {
 	var open []string
 	for _, h := range hooks {
 		open = append(open, "flush map inet "+TableName+" "+TrialMap(h), "flush map inet "+TableName+" "+StableMap(h))
+		if h == HookNAT {
+			open = append(open, "flush set inet "+TableName+" "+HoneypotSet)
+		}
 	}
 	s.line("#   nft '%s'", strings.Join(open, "; "))
 	s.line("#   nft delete table inet %s", TableName)
@@ -121,6 +124,9 @@ func (r Rollback) Text() string {
 		s.flush(StableMap(h))
 		if chain := r.Entry[h]; chain != "" && r.ID != "" {
 			s.both(StableMap(h), 0, "goto "+chain)
+		}
+		if h == HookNAT {
+			s.line("flush set inet %s %s", TableName, HoneypotSet) // what was captured ends
 		}
 	}
 	for _, g := range r.Alert {

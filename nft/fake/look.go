@@ -50,6 +50,12 @@ func (k *Kernel) look() nft.Look {
 			}
 		}
 	}
+	if len(l.Stable[nft.HookNAT]) == 0 { // a step without a honeypot leaves it so
+		delete(l.Stable, nft.HookNAT)
+		if len(l.Trial[nft.HookNAT]) == 0 {
+			delete(l.Trial, nft.HookNAT)
+		}
+	}
 	if len(k.s.loaded) > 0 {
 		l.Loaded = slices.Sorted(maps.Keys(k.s.loaded))
 	}

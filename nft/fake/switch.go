@@ -75,6 +75,11 @@ func (k *Kernel) Arm(ctx context.Context, a nft.Arm) error {
 				return err
 			}
 		}
+		if s.natOnly(a.Entry) {
+			if err := s.point(nft.TrialMap(nft.HookNAT), nft.Accept(), until); err != nil {
+				return err
+			}
+		}
 		for _, g := range a.Spare {
 			if err := s.point(nft.SpareMap(g), nft.Jump("w_spare"), until); err != nil {
 				return err
@@ -101,6 +106,11 @@ func (k *Kernel) Confirm(ctx context.Context, c nft.Confirm) error {
 		}
 		for h, chain := range c.Entry {
 			if err := errors.Join(s.flush(nft.TrialMap(h)), s.point(nft.StableMap(h), nft.Goto(chain), time.Time{})); err != nil {
+				return err
+			}
+		}
+		if s.natOnly(c.Entry) {
+			if err := errors.Join(s.flush(nft.TrialMap(nft.HookNAT)), s.flush(nft.StableMap(nft.HookNAT))); err != nil {
 				return err
 			}
 		}
@@ -194,6 +204,9 @@ func (s *state) one(entry map[string]string) (trial, stable string, same bool) {
 			if h == nft.HookNAT && tr == "accept" && !first {
 				tr = trial
 			}
+			if h == nft.HookNAT && st == "" {
+				st = stable // no honeypot until now
+			}
 			if first {
 				trial, stable, first = tr, st, false
 			}
@@ -201,6 +214,13 @@ func (s *state) one(entry map[string]string) (trial, stable string, same bool) {
 		}
 	}
 	return trial, stable, same
+}
+
+// natOnly says whether an earlier step brought a honeypot that this one is
+// without.
+func (s *state) natOnly(entry map[string]string) bool {
+	_, own := entry[nft.HookNAT]
+	return !own && s.verdicts[nft.TrialMap(nft.HookNAT)] != nil
 }
 
 // checkEntry refuses what could half switch: no hook, or a chain of another

@@ -117,7 +117,7 @@ func (k *Kernel) Ladder(ctx context.Context, raw []byte) (rung Rung, err error) 
 
 // open empties every trial and stable map that there is.
 //
-//	flush map inet weir w_trial_X ; flush map inet weir w_stable_X
+//	flush map inet weir w_trial_X ; flush map inet weir w_stable_X ; flush set inet weir w_hp
 func (k *Kernel) open(ctx context.Context) error {
 	sets, err := k.c.sets(ctx, ours)
 	if err != nil {
@@ -130,7 +130,7 @@ func (k *Kernel) open(ctx context.Context) error {
 		if trial {
 			hooks = append(hooks, hook)
 		}
-		if trial || strings.HasPrefix(name, nft.StableMap("")) {
+		if trial || strings.HasPrefix(name, nft.StableMap("")) || name == nft.HoneypotSet {
 			b.flushSet(ours, name)
 		}
 	}

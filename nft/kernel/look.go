@@ -104,7 +104,8 @@ func (k *Kernel) switches(ctx context.Context, l *nft.Look, hooks []string) erro
 }
 
 // holdNAT reads nat's "accept" as what it stands for: while a revision is on
-// trial in the filter hooks, nat redirects nothing.
+// trial in the filter hooks, nat redirects nothing. Empty maps of nat are no
+// witness: a step without a honeypot leaves them so.
 func holdNAT(l *nft.Look) {
 	trial := map[string]map[flow.Family]string{}
 	for h, m := range l.Trial {
@@ -116,6 +117,12 @@ func holdNAT(l *nft.Look) {
 	for f, v := range l.Trial[nft.HookNAT] {
 		if v == "accept" && ok {
 			l.Trial[nft.HookNAT][f] = id
+		}
+	}
+	if len(l.Stable[nft.HookNAT]) == 0 {
+		delete(l.Stable, nft.HookNAT)
+		if len(l.Trial[nft.HookNAT]) == 0 {
+			delete(l.Trial, nft.HookNAT)
 		}
 	}
 }
@@ -144,7 +151,7 @@ func target(v nft.Verdict) string {
 	if v.Chain == "" {
 		return v.Kind
 	}
-	if id, _, ok := strings.Cut(v.Chain, "_"); ok && isRevision(id) {
+	if id := revisionOf(v.Chain); id != "" {
 		return id
 	}
 	return v.Chain

@@ -118,7 +118,7 @@ func (k *Kernel) Quarantines(ctx context.Context) ([]Quarantined, error) {
 //
 //	flush set inet weir w_hp ; add element inet weir w_hp { ipv4 timeout D, ipv6 timeout D }
 func (k *Kernel) Honeypot(ctx context.Context, d time.Duration) error {
-	s := familyMap("w_hp")
+	s := familyMap(nft.HoneypotSet)
 	s.Data, s.HasTimeout = "", true
 	b := newBatch(false)
 	b.flushSet(ours, s.Name)

@@ -112,6 +112,19 @@ func (c *conn) sets(ctx context.Context, t table) (map[string]setInfo, error) {
 	return out, dumpErr("the sets", err)
 }
 
+// hasSet says whether the table has a set or map of a name.
+func (c *conn) hasSet(ctx context.Context, t table, name string) (bool, error) {
+	present := false
+	err := c.request(ctx, unix.NFT_MSG_GETSET, false, func(w *wire) {
+		w.str(unix.NFTA_SET_TABLE, string(t))
+		w.str(unix.NFTA_SET_NAME, name)
+	}, func([]byte) error {
+		present = true
+		return nil
+	})
+	return present, dumpErr("the set "+name, err)
+}
+
 // dumpErr: a dump of what does not exist is an empty one.
 func dumpErr(what string, err error) error {
 	if err == nil || errors.Is(err, unix.ENOENT) {

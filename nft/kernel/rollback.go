@@ -18,6 +18,7 @@ import (
 //
 //	flush map inet weir w_trial_X
 //	flush map inet weir w_stable_X ; add element inet weir w_stable_X { ipv4 : goto rID_X, ipv6 : goto rID_X }
+//	flush set inet weir w_hp                                             # where X is n: what was captured ends
 //	flush map inet weir w_g_G ; add element inet weir w_g_G { ipv4 : goto w_a_G, ipv6 : goto w_a_G }
 //	flush map inet weir w_tx ; add element inet weir w_tx { TX : 3 }
 func EncodeRollback(r nft.Rollback) ([]byte, error) {
@@ -42,6 +43,9 @@ func EncodeRollback(r nft.Rollback) ([]byte, error) {
 			b.point(nft.StableMap(h), nft.Verdict{Kind: "goto", Chain: c}, 0)
 		} else {
 			b.flushSet(ours, nft.StableMap(h))
+		}
+		if h == nft.HookNAT {
+			b.flushSet(ours, nft.HoneypotSet)
 		}
 	}
 	for _, g := range r.Alert {

@@ -43,6 +43,21 @@ func (b *batch) unpoint(name string) {
 
 func sortedHooks(entry map[string]string) []string { return slices.Sorted(maps.Keys(entry)) }
 
+// switched returns the hook letters that a step switches: its own, and nat where
+// an earlier step brought a honeypot, which the step may end.
+func (k *Kernel) switched(ctx context.Context, entry map[string]string) ([]string, error) {
+	hooks := sortedHooks(entry)
+	if _, own := entry[nft.HookNAT]; own {
+		return hooks, nil
+	}
+	nat, err := k.c.hasSet(ctx, ours, nft.TrialMap(nft.HookNAT))
+	if nat {
+		hooks = append(hooks, nft.HookNAT)
+		slices.Sort(hooks)
+	}
+	return hooks, err
+}
+
 // Arm puts a loaded revision on trial: one transaction that is applied only if
 // nothing at all changed since the kernel was looked at. Nothing changed with
 // ErrPending, ErrChanged, ErrNotLoaded and ErrDormant. ErrLapsed: it was armed
@@ -54,12 +69,15 @@ func (k *Kernel) Arm(ctx context.Context, a nft.Arm) error {
 	if a.Lease < time.Millisecond {
 		return fmt.Errorf("cannot arm %s: a lease of %v is no lease", a.ID, a.Lease)
 	}
-	hooks := sortedHooks(a.Entry)
+	hooks, err := k.switched(ctx, a.Entry)
+	if err != nil {
+		return fmt.Errorf("cannot arm %s: %w", a.ID, err)
+	}
 	b := newBatch(true)
 	for _, h := range hooks {
 		v := nft.Verdict{Kind: "goto", Chain: a.Entry[h]}
 		if h == nft.HookNAT {
-			v = nft.Verdict{Kind: "accept"} // nothing is redirected while a trial runs
+			v = nft.Verdict{Kind: "accept"} // nothing is redirected while a trial runs, whichever
 		}
 		b.point(nft.TrialMap(h), v, a.Lease)
 	}
@@ -121,7 +139,10 @@ func (k *Kernel) Confirm(ctx context.Context, c nft.Confirm) error {
 	if err := errors.Join(checkTx(c.Tx), checkEntry(c.ID, c.Entry)); err != nil {
 		return fmt.Errorf("cannot confirm %s: %w", c.ID, err)
 	}
-	hooks := sortedHooks(c.Entry)
+	hooks, err := k.switched(ctx, c.Entry)
+	if err != nil {
+		return fmt.Errorf("cannot confirm %s: %w", c.ID, err)
+	}
 	b := confirmBatch(c, hooks)
 	check := func(l nft.Look) error {
 		switch trialOf(l, c.ID) {
@@ -153,15 +174,24 @@ func (k *Kernel) Confirm(ctx context.Context, c nft.Confirm) error {
 //
 //	delete element inet weir w_trial_X { ipv4, ipv6 }
 //	flush map inet weir w_stable_X ; add element inet weir w_stable_X { ipv4 : goto rID_X, ipv6 : goto rID_X }
+//	flush map inet weir w_trial_n ; flush map inet weir w_stable_n        # where the step has no honeypot
 //	flush map inet weir w_s_G ; add element inet weir w_s_G { ipv4 timeout T : jump w_spare, ipv6 timeout T : jump w_spare }
 //	flush map inet weir w_g_G
 //	flush map inet weir w_tx ; add element inet weir w_tx { TX : 2 }
 func confirmBatch(c nft.Confirm, hooks []string) *batch {
 	b := newBatch(true)
 	for _, h := range hooks {
+		if c.Entry[h] == "" {
+			b.flushSet(ours, nft.TrialMap(h))
+			b.flushSet(ours, nft.StableMap(h))
+			continue
+		}
 		b.unpoint(nft.TrialMap(h))
 	}
 	for _, h := range hooks {
+		if c.Entry[h] == "" {
+			continue
+		}
 		b.point(nft.StableMap(h), nft.Verdict{Kind: "goto", Chain: c.Entry[h]}, 0)
 	}
 	for _, g := range c.Spare {

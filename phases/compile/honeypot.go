@@ -10,7 +10,7 @@ import (
 // HoneypotSet holds a family while its captured flows may live: a lease that
 // the daemon refreshes after a probe came through. While the set is empty
 // nothing is redirected and what was captured is ended.
-const HoneypotSet = "w_hp"
+const HoneypotSet = nft.HoneypotSet
 
 // honeypotGate is the input side of the redirect: captured connections live
 // only under the lease.
@@ -39,14 +39,12 @@ func honeypotGate(port uint16) []nft.Chain {
 	}
 }
 
-// redirects says whether the revision needs the nat entry: a honeypot exists in
-// the plan or in this step, and forwarded packets are judged.
+// redirects says whether the revision needs the nat entry: forwarded packets are
+// judged, and this step sends some of them to the honeypot. A plan that will
+// have a honeypot later has no nat chain before: one changes how the kernel
+// treats every connection, if only by choosing another port where two collide.
 func (b *builder) redirects() bool {
-	if !slices.Contains(b.hooks, nft.HookForward) {
-		return false
-	}
-	return b.in.NAT || slices.ContainsFunc(b.groups, func(g Group) bool { return g.Treatment == Honeypot }) ||
-		slices.ContainsFunc(b.in.Never, func(n Never) bool { return n.Deny == Honeypot })
+	return slices.Contains(b.hooks, nft.HookForward) && (b.in.NAT || b.denies() && slices.ContainsFunc(b.groups, b.captures))
 }
 
 // nat writes the redirect. It asks what filter asks, in the same order, and

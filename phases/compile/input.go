@@ -34,7 +34,7 @@ type Input struct {
 	Never                                []Never
 	Links                                []netip.Prefix // prefixes of the inside links: a MAC counts only with a source in them; empty: any inside source
 	LogGroup, VerdictGroup, HoneypotPort uint16
-	NAT                                  bool // the plan has a honeypot in some step: every revision of it has the nat entry, so that all hooks always name one revision
+	NAT                                  bool // the revision has a nat entry even where it redirects nothing
 }
 
 // Scope says which packets are judged.
