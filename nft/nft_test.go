@@ -126,6 +126,7 @@ func TestTransactionTexts(t *testing.T) {
 
 	const stable1 = "w_stable_f: ipv4 : goto r1_f, ipv6 : goto r1_f\nw_stable_o: ipv4 : goto r1_o, ipv6 : goto r1_o\n"
 	const stable2 = "w_stable_f: ipv4 : goto r2_f, ipv6 : goto r2_f\nw_stable_o: ipv4 : goto r2_o, ipv6 : goto r2_o\n"
+	// What was spared stays spared until its time is over.
 	const backed = "w_tx: \"t-back\" : 0x00000009\n" + stable1
 	const trial = `w_tx: "t-arm" : 0x00000001
 w_s_ws: ipv4 timeout 10m : jump w_spare, ipv6 timeout 10m : jump w_spare
@@ -144,6 +145,8 @@ w_stable_o: ipv4 : goto r1_o, ipv6 : goto r1_o
 		{confirm.Text(), ""},
 		{back.Text(), backed},
 		{back.Text(), backed},
+		{arm.Text(), trial},
+		{back.Text(), strings.Replace(backed, "w_stable_f", "w_s_ws: ipv4 timeout 10m : jump w_spare, ipv6 timeout 10m : jump w_spare\nw_stable_f", 1)},
 		{arm.Text(), trial},
 		{confirm.Text(), "w_tx: \"t-confirm\" : 0x00000002\nw_s_ws: ipv4 timeout 1d : jump w_spare, ipv6 timeout 1d : jump w_spare\n" + stable2},
 		{confirm.Text(), ""},

@@ -117,7 +117,7 @@ func TestCloseKillsChildren(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := n.Command("sleep", "100")
+	c := n.Command("sleep", "20")
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -208,6 +208,23 @@ func TestHomeIsRefused(t *testing.T) {
 		if !errors.Is(err, netns.ErrHome) {
 			t.Errorf("%s: %v, want ErrHome", what, err)
 		}
+	}
+}
+
+// Nor may it go on in somebody else's namespace.
+func TestAnotherNamespaceIsRefused(t *testing.T) {
+	a, b := newNS(t, "a"), newNS(t, "b")
+	if err := a.Do(func() error { return unix.Setns(b.FD(), unix.CLONE_NEWNET) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Do(func() error { t.Error("ran in b"); return nil }); err == nil {
+		t.Error("Do in another namespace: no error")
+	}
+	if err := a.Sysctl("net.ipv4.ip_forward", "1"); err == nil {
+		t.Error("Sysctl in another namespace: no error")
+	}
+	if v, err := b.ReadSysctl("net.ipv4.ip_forward"); err != nil || v != "0" {
+		t.Errorf("b: %q, %v", v, err)
 	}
 }
 

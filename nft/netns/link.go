@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -47,28 +46,10 @@ func Link(a *NS, aIf string, b *NS, bIf string, macs ...net.HardwareAddr) error 
 	return nil
 }
 
-// carries waits until an interface that is up has its queue: before that the
-// kernel drops what is sent, without an error.
-func (n *NS) carries(iface string) error {
-	const patience, pause = 3 * time.Second, 100 * time.Microsecond
-	for end := time.Now().Add(patience); ; time.Sleep(pause) {
-		var state netlink.LinkOperState
-		err := n.onLink("read", iface, func(l netlink.Link) error {
-			state = l.Attrs().OperState
-			return nil
-		})
-		if err != nil || state == netlink.OperUp {
-			return err
-		}
-		if time.Now().After(end) {
-			return fmt.Errorf("%s in %s is %s after %v", iface, n.name, state, patience)
-		}
-	}
-}
-
-// Bridge makes a switch in the namespace and puts interfaces on it, all set up.
+// Bridge makes a switch in the namespace and puts interfaces on it, all set
+// up, and waits until it carries packets. The other ends must be up.
 func (n *NS) Bridge(name string, ports ...string) error {
-	return n.with("make bridge "+name, func() error {
+	err := n.with("make bridge "+name, func() error {
 		br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
 		if err := n.nl.LinkAdd(br); err != nil {
 			return err
@@ -84,6 +65,15 @@ func (n *NS) Bridge(name string, ports ...string) error {
 		}
 		return n.nl.LinkSetUp(br)
 	})
+	for _, p := range ports {
+		if err == nil {
+			err = n.carries(p)
+		}
+	}
+	if err == nil && len(ports) > 0 {
+		err = n.carries(name)
+	}
+	return err
 }
 
 // Up sets an interface up.
@@ -97,9 +87,10 @@ func (n *NS) Down(iface string) error {
 }
 
 // Addr adds addresses to an interface: "10.20.16.10/24", "fd20:0:0:16::10/64".
-// IPv6 addresses are usable at once.
+// IPv6 addresses are usable at once where the interface carries packets.
 func (n *NS) Addr(iface string, prefixes ...string) error {
-	return n.onLink("add addresses to", iface, func(l netlink.Link) error {
+	var six []netip.Addr
+	err := n.onLink("add addresses to", iface, func(l netlink.Link) error {
 		for _, text := range prefixes {
 			p, err := netip.ParsePrefix(text)
 			if err != nil {
@@ -108,6 +99,9 @@ func (n *NS) Addr(iface string, prefixes ...string) error {
 			a := &netlink.Addr{IPNet: ipNet(p, p.Addr())}
 			if p.Addr().Is6() {
 				a.Flags = unix.IFA_F_NODAD
+				if l.Attrs().OperState == netlink.OperUp {
+					six = append(six, p.Addr())
+				}
 			}
 			if err := n.nl.AddrAdd(l, a); err != nil {
 				return fmt.Errorf("%s: %w", p, err)
@@ -115,6 +109,12 @@ func (n *NS) Addr(iface string, prefixes ...string) error {
 		}
 		return nil
 	})
+	for _, a := range six {
+		if err == nil {
+			err = n.listens(iface, a)
+		}
+	}
+	return err
 }
 
 // Route sends packets for dst ("default4", "default6" or a prefix) to the

@@ -17,19 +17,23 @@ func (n *NS) Sysctl(name, value string) error {
 // ReadSysctl returns a net.* value of this namespace without its line end.
 func (n *NS) ReadSysctl(name string) (string, error) {
 	var out string
-	err := n.Do(func() error {
-		path, err := sysctlPath(name)
-		if err != nil {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return fmt.Errorf("cannot read sysctl: %w", err)
-		}
-		out = strings.TrimSpace(string(b))
-		return nil
+	err := n.Do(func() (err error) {
+		out, err = readSysctl(name)
+		return err
 	})
 	return out, err
+}
+
+func readSysctl(name string) (string, error) {
+	path, err := sysctlPath(name)
+	if err != nil {
+		return "", err
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("cannot read sysctl: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
 }
 
 // Forward lets the namespace pass on packets of both families.

@@ -65,7 +65,7 @@ const Group = "desks"
 
 // Brief is the lease of steps that are meant to lapse, Long that of others.
 const (
-	Brief = 300 * time.Millisecond
+	Brief = 800 * time.Millisecond
 	Long  = time.Minute
 )
 

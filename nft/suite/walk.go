@@ -19,8 +19,7 @@ type walk struct {
 	Subject
 	tx     int
 	loaded []string
-	armed  time.Time // when the last brief trial was armed
-	now    nft.Look  // before the step
+	now    nft.Look // before the step
 }
 
 func (w *walk) run(steps string) {
@@ -137,7 +136,7 @@ func (w *walk) do(f []string) (kind nft.TxKind, err error) {
 			a.Over = ID(f[i+1])
 		}
 		if has("brief") {
-			a.Lease, w.armed = Brief, time.Now()
+			a.Lease = Brief
 		}
 		if has("spare") {
 			a.Spare = []string{Group}
