@@ -39,6 +39,8 @@ func TestMain(m *testing.M) {
 //	until SECONDS COMMAND …      repeat gw, reach or denied until it succeeds
 //	until SECONDS match REGEXP gw …  and until its stdout matches
 //	save NAME                    keep stdout's last word
+//
+// and those of scriptlab_test.go.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -53,7 +55,8 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"lab": cmdLab, "gw": cmdGW, "start": cmdStart, "kill9": cmdKill, "reach": cmdReach,
 			"denied": cmdDenied, "open": cmdOpen, "alive": cmdAlive, "dead": cmdDead, "until": cmdUntil,
-			"save": cmdSave,
+			"save": cmdSave, "client": cmdClient, "serve": cmdServe, "signal": cmdSignal, "upto": cmdUpto,
+			"foreign": cmdForeign, "rules": cmdRules, "sysctls": cmdSysctls, "forget": cmdForget, "arrives": cmdArrives,
 		},
 	})
 }
@@ -68,6 +71,7 @@ type stage struct {
 	mu    sync.Mutex // guards what follows
 	procs map[string]*netns.Cmd
 	conns map[string]net.Conn
+	more  map[string]*netns.NS // further clients
 }
 
 func (w *stage) close() {
@@ -79,6 +83,9 @@ func (w *stage) close() {
 	for _, p := range w.procs {
 		p.Process.Kill()
 		p.Wait()
+	}
+	for _, n := range w.more {
+		n.Close()
 	}
 	if w.lab != nil {
 		w.lab.Close()
@@ -213,6 +220,9 @@ func cmdKill(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func addresses(args []string) []string {
+	if _, _, err := net.SplitHostPort(args[1]); err == nil {
+		return args[1:2]
+	}
 	v4, v6 := net.JoinHostPort(netns.OutsideIP4, args[1]), net.JoinHostPort(netns.OutsideIP6, args[1])
 	if len(args) > 2 {
 		return map[string][]string{"v4": {v4}, "v6": {v6}}[args[2]]
@@ -221,12 +231,9 @@ func addresses(args []string) []string {
 }
 
 func tryAll(ts *testscript.TestScript, args []string, want bool) error {
-	from := stageOf(ts).lab.Client
-	if args[0] == "-gw" {
-		from, args = stageOf(ts).lab.Gateway, args[1:]
-	}
+	from, args := source(ts, args)
 	for _, a := range addresses(args) {
-		err := from.Try(args[0], a, 700*time.Millisecond)
+		err := try(from, args[0], a)
 		if want && err != nil {
 			return fmt.Errorf("%s %s: %w", args[0], a, err)
 		}
@@ -242,7 +249,8 @@ func cmdDenied(ts *testscript.TestScript, neg bool, args []string) { ts.Check(tr
 
 func cmdOpen(ts *testscript.TestScript, neg bool, args []string) {
 	w := stageOf(ts)
-	c, err := w.lab.Client.Dial(args[1], addresses(args[1:])[0], time.Second)
+	from, args := source(ts, args)
+	c, err := from.Dial(args[1], addresses(args[1:])[0], time.Second)
 	ts.Check(err)
 	ts.Check(netns.Exchange(c, time.Second))
 	w.mu.Lock()
@@ -250,7 +258,7 @@ func cmdOpen(ts *testscript.TestScript, neg bool, args []string) {
 	w.mu.Unlock()
 }
 
-func exchange(ts *testscript.TestScript, name string) error {
+func exchange(ts *testscript.TestScript, name string, patience time.Duration) error {
 	w := stageOf(ts)
 	w.mu.Lock()
 	c := w.conns[name]
@@ -258,12 +266,14 @@ func exchange(ts *testscript.TestScript, name string) error {
 	if c == nil {
 		ts.Fatalf("no open connection %s", name)
 	}
-	return netns.Exchange(c, 600*time.Millisecond)
+	return answers(c, patience)
 }
 
-func cmdAlive(ts *testscript.TestScript, neg bool, args []string) { ts.Check(exchange(ts, args[0])) }
+func cmdAlive(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Check(exchange(ts, args[0], 5*time.Second))
+}
 func cmdDead(ts *testscript.TestScript, neg bool, args []string) {
-	if exchange(ts, args[0]) == nil {
+	if exchange(ts, args[0], 600*time.Millisecond) == nil {
 		ts.Fatalf("connection %s still answers", args[0])
 	}
 }
@@ -288,6 +298,10 @@ func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 			err = tryAll(ts, args[2:], true)
 		case "denied":
 			err = tryAll(ts, args[2:], false)
+		case "dead":
+			if err = nil; exchange(ts, args[2], 600*time.Millisecond) == nil {
+				err = fmt.Errorf("connection %s still answers", args[2])
+			}
 		default:
 			ts.Fatalf("until cannot repeat %s", args[1])
 		}

@@ -1,0 +1,348 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"weir/nft/capture"
+	"weir/nft/netns"
+	"weir/phases/flow"
+)
+
+// Where packets come from and go to. A source is one of
+//
+//	(none)        the client
+//	-gw           the gateway itself
+//	-outside      the outside host
+//	-c NAME       another client, made by "client NAME N"
+//
+// and a destination is a port of the outside host, or "v4 address:port" where
+// the packet goes somewhere else.
+
+// client makes one more inside machine, on a link of its own: 10.20.N.10 and
+// fd20:0:0:N::10 behind the gateway's interface lanN.
+func cmdClient(ts *testscript.TestScript, neg bool, args []string) {
+	w := stageOf(ts)
+	name, number := args[0], args[1]
+	n, err := netns.New(name)
+	ts.Check(err)
+	if w.more == nil {
+		w.more = map[string]*netns.NS{}
+	}
+	w.more[name] = n
+	gw := w.lab.Gateway
+	ts.Check(netns.Link(n, netns.ClientIf, gw, "lan"+number))
+	ts.Check(gw.Addr("lan"+number, "10.20."+number+".1/24", "fd20:0:0:"+number+"::1/64"))
+	ts.Check(n.Addr(netns.ClientIf, "10.20."+number+".10/24", "fd20:0:0:"+number+"::10/64"))
+	ts.Check(n.Route("default4", "10.20."+number+".1"))
+	ts.Check(n.Route("default6", "fd20:0:0:"+number+"::1"))
+}
+
+// source takes the words off that say where a packet comes from.
+func source(ts *testscript.TestScript, args []string) (*netns.NS, []string) {
+	w := stageOf(ts)
+	if len(args) == 0 {
+		ts.Fatalf("what?")
+	}
+	switch args[0] {
+	case "-gw":
+		return w.lab.Gateway, args[1:]
+	case "-outside":
+		return w.lab.Outside, args[1:]
+	case "-c":
+		if n := w.more[args[1]]; n != nil {
+			return n, args[2:]
+		}
+		ts.Fatalf("no client %s", args[1])
+	}
+	return w.lab.Client, args
+}
+
+// serve HOST PROTO PORT: an echo server on a client, the gateway or outside.
+func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
+	w := stageOf(ts)
+	at, v4, v6 := w.lab.Client, netns.ClientIP4, netns.ClientIP6
+	switch args[0] {
+	case "gw":
+		at, v4, v6 = w.lab.Gateway, netns.OutsideGW4, netns.OutsideGW6
+	case "outside":
+		at, v4, v6 = w.lab.Outside, netns.OutsideIP4, netns.OutsideIP6
+	}
+	both := []string{net.JoinHostPort(v4, args[2]), net.JoinHostPort(v6, args[2])}
+	if args[1] == "udp" {
+		ts.Check(at.EchoUDP(both...))
+		return
+	}
+	ts.Check(at.EchoTCP(both...))
+}
+
+// signal NAME STOP|CONT to what "start NAME" started.
+func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
+	w := stageOf(ts)
+	w.mu.Lock()
+	c := w.procs[args[0]]
+	w.mu.Unlock()
+	if c == nil {
+		ts.Fatalf("nothing was started as %s", args[0])
+	}
+	ts.Check(c.Process.Signal(map[string]os.Signal{"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}[args[1]]))
+}
+
+// upto STEP: advance and confirm until the step is in force.
+func cmdUpto(ts *testscript.TestScript, neg bool, args []string) {
+	drilled := false
+	end := time.Now().Add(30 * time.Second)
+	for {
+		var s struct {
+			Data struct {
+				Step  string          `json:"step"`
+				Next  string          `json:"next"`
+				Trial json.RawMessage `json:"trial"`
+			} `json:"data"`
+		}
+		ts.Check(quietGW(ts, []string{"weir", "status", "-o", "json"}))
+		ts.Check(json.Unmarshal([]byte(stageOf(ts).out), &s))
+		if s.Data.Step == args[0] {
+			return
+		}
+		if !drilled && s.Data.Step != "off" {
+			ts.Check(quietGW(ts, []string{"weir", "unblock", "--drill"}))
+			drilled = true
+		}
+		err := quietGW(ts, []string{"weir", "advance", "--yes"})
+		if err == nil {
+			err = quietGW(ts, []string{"weir", "confirm"})
+		}
+		if err != nil && time.Now().After(end) {
+			ts.Fatalf("not at %s in time but at %s: %v: %s", args[0], s.Data.Step, err, stageOf(ts).errs)
+		}
+		if err != nil {
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+}
+
+// nftText runs nft in the gateway.
+func nftText(ts *testscript.TestScript, args ...string) string {
+	out, err := stageOf(ts).lab.Gateway.Command("nft", args...).Output()
+	ts.Check(err)
+	return string(out)
+}
+
+// foreign FILE writes every table but weir's, as nft lists it.
+func cmdForeign(ts *testscript.TestScript, neg bool, args []string) {
+	var b strings.Builder
+	for t := range strings.Lines(nftText(ts, "list", "tables")) {
+		if t = strings.TrimSpace(t); t != "table inet weir" && t != "" {
+			b.WriteString(nftText(ts, append([]string{"-s", "list"}, strings.Fields(t)...)...))
+		}
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o644))
+}
+
+var (
+	blockHead = regexp.MustCompile(`^\t(map|set|chain|counter) (\S+) \{`)
+	refName   = regexp.MustCompile(`@([a-z0-9_-]+)|(?:jump|goto) ([a-z0-9_-]+)`)
+	timeLeft  = regexp.MustCompile(` (timeout|expires) [0-9a-z]+`)
+)
+
+// rules FILE writes what decides now: everything of weir's table that is reached
+// from the base chains, without the marker, memories of logs, and times.
+func cmdRules(ts *testscript.TestScript, neg bool, args []string) {
+	blocks := map[string]string{}
+	name, text := "", ""
+	for line := range strings.Lines(nftText(ts, "-s", "list", "table", "inet", "weir")) {
+		if m := blockHead.FindStringSubmatch(line); m != nil {
+			name, text = m[2], ""
+		}
+		text += line
+		if strings.TrimRight(line, "\n") == "\t}" && name != "" {
+			blocks[name], name = text, ""
+		}
+	}
+	var seen []string
+	var walk func(string)
+	walk = func(n string) {
+		if slices.Contains(seen, n) || blocks[n] == "" {
+			return
+		}
+		seen = append(seen, n)
+		for _, m := range refName.FindAllStringSubmatch(blocks[n], -1) {
+			walk(m[1] + m[2])
+		}
+	}
+	for n, t := range blocks {
+		if strings.Contains(t, "type filter hook") || strings.Contains(t, "type nat hook") {
+			walk(n)
+		}
+	}
+	slices.Sort(seen)
+	var b strings.Builder
+	for _, n := range seen {
+		t := timeLeft.ReplaceAllString(blocks[n], "")
+		if memory.MatchString(n) {
+			t = n + " (memory)\n"
+		}
+		b.WriteString(t)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o644))
+}
+
+// memory are the sets in which the kernel remembers what it logged.
+var memory = regexp.MustCompile(`^w_(seen|a|d|ls|sup)[bi]?[46]`)
+
+// sysctls FILE writes every net.* value of the gateway.
+func cmdSysctls(ts *testscript.TestScript, neg bool, args []string) {
+	var b bytes.Buffer
+	gw := stageOf(ts).lab.Gateway
+	ts.Check(gw.Do(func() error {
+		return filepath.WalkDir("/proc/sys/net", func(path string, e fs.DirEntry, err error) error {
+			if err != nil || e.IsDir() {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			if err != nil || movesByItself.MatchString(path) {
+				return nil // written only, or no setting but a reading
+			}
+			fmt.Fprintf(&b, "%s = %s\n", strings.TrimPrefix(path, "/proc/sys/"), bytes.TrimSpace(data))
+			return nil
+		})
+	}))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b.Bytes(), 0o644))
+}
+
+var movesByItself = regexp.MustCompile(`nf_conntrack_count$|/fs/|/stable_secret$|ip_local_reserved|/random|netdev_budget|nf_log`)
+
+// forget deletes every connection entry of the gateway, as after a reboot or a
+// failover without a copy.
+func cmdForget(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Check(stageOf(ts).lab.Gateway.Do(func() error {
+		_, err := capture.DeleteConnections(context.Background(), capture.Options{Now: time.Now}, func(flow.Record) bool { return true })
+		return err
+	}))
+}
+
+// arrives [SOURCE] PROTO PORT [v4|v6]: one packet, which nobody answers, reaches
+// the outside host; "! arrives" it does not. PROTO is udp, esp or gre; for the
+// last two PORT is the number that their header begins with.
+func cmdArrives(ts *testscript.TestScript, neg bool, args []string) {
+	from, args := source(ts, args)
+	for _, a := range addresses(args) {
+		err := oneWay(stageOf(ts), from, args[0], a)
+		if neg && err == nil {
+			ts.Fatalf("%s to %s arrives", args[0], a)
+		}
+		if !neg && err != nil {
+			ts.Fatalf("%s to %s: %v", args[0], a, err)
+		}
+	}
+}
+
+var bare = map[string]int{"esp": 50, "gre": 47}
+
+func oneWay(w *stage, from *netns.NS, proto, to string) error {
+	host, port, err := net.SplitHostPort(to)
+	if err != nil {
+		return err
+	}
+	n, err := strconv.ParseUint(port, 0, 32)
+	if err != nil {
+		return err
+	}
+	word := fmt.Appendf(nil, "%s %d", proto, time.Now().UnixNano())
+	network, local := "udp", to
+	if p, ok := bare[proto]; ok {
+		v := map[bool]string{true: "ip6", false: "ip4"}[strings.Contains(host, ":")]
+		network, local = v+":"+strconv.Itoa(p), host
+		word = append(binary.BigEndian.AppendUint32(nil, uint32(n)), word...)
+	}
+	var sink net.PacketConn
+	err = w.lab.Outside.Do(func() (err error) { sink, err = net.ListenPacket(network, local); return err })
+	if err != nil {
+		return err
+	}
+	defer sink.Close()
+	var c net.Conn
+	err = from.Do(func() (err error) {
+		d := net.Dialer{}
+		if proto == "udp" {
+			// A sender such as a syslog daemon keeps its socket.
+			d.Control = func(_, _ string, r syscall.RawConn) error {
+				return r.Control(func(fd uintptr) { syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1) })
+			}
+			d.LocalAddr = &net.UDPAddr{Port: 20000 + int(n)}
+		}
+		c, err = d.Dial(network, local)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.Write(word); err != nil {
+		return err
+	}
+	buf := make([]byte, 2048)
+	for {
+		if err := sink.SetReadDeadline(time.Now().Add(700 * time.Millisecond)); err != nil {
+			return err
+		}
+		k, _, err := sink.ReadFrom(buf)
+		if err != nil {
+			return err
+		}
+		if bytes.HasSuffix(buf[:k], word) {
+			return nil
+		}
+	}
+}
+
+// try makes one exchange: tcp and udp with an echo server, icmp by an echo
+// request.
+func try(from *netns.NS, proto, to string) error {
+	const patience = 700 * time.Millisecond
+	if proto == "icmp" {
+		host, _, err := net.SplitHostPort(to)
+		if err != nil {
+			return err
+		}
+		return from.Ping(host, patience)
+	}
+	return from.Try(proto, to, patience)
+}
+
+// answers sends a word on an open connection to an echo server and waits for
+// it. What was held back while the connection was cut off comes before it.
+func answers(c net.Conn, patience time.Duration) error {
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	word := fmt.Appendf(nil, "%d;", time.Now().UnixNano())
+	if _, err := c.Write(word); err != nil {
+		return err
+	}
+	var got []byte
+	for buf := make([]byte, 4096); !bytes.HasSuffix(got, word); {
+		k, err := c.Read(buf)
+		if err != nil {
+			return err
+		}
+		got = append(got, buf[:k]...)
+	}
+	return nil
+}
