@@ -84,7 +84,7 @@ func ensure(args []string) (code int, done bool, err error) {
 			select {
 			case s := <-signals:
 				if s != os.Interrupt { // a terminal sends it to the child by itself
-					cmd.Process.Signal(s) //nolint:errcheck // it may have ended
+					cmd.Process.Signal(s) // it may have ended
 				}
 			case <-ended:
 				return
