@@ -2,18 +2,13 @@ package main
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/daemon"
-	"weir/cmd/weir/internal/exit"
 	"weir/nft"
 	"weir/nft/kernel"
 	"weir/phases"
-	"weir/phases/policy"
 )
 
 // bareExplain is explain without a daemon: the kernel says which revision is in
@@ -42,12 +37,7 @@ func (e *env) bareExplain(ctx context.Context, args []string) (api.Explained, er
 		out.Now = api.Decision{Step: phases.StepOff, Verdict: "accept", Rule: "nothing is in force"}
 		return out, nil
 	}
-	digest := h.Digest()
-	data, err := os.ReadFile(filepath.Join(e.state, "frozen", strings.TrimPrefix(digest, "sha256:")+".json"))
-	if err != nil {
-		return out, exit.Errorf(exit.Failed, "cannot read the frozen step: %w", err)
-	}
-	frozen, err := phases.DecodeFrozen(digest, data)
+	frozen, err := readFrozen(e.state, h)
 	if err != nil {
 		return out, err
 	}
@@ -58,5 +48,3 @@ func (e *env) bareExplain(ctx context.Context, args []string) (api.Explained, er
 	out.Now, err = daemon.Decide(frozen, hook, f, "")
 	return out, err
 }
-
-var _ policy.Policy

@@ -2,10 +2,10 @@ package daemon
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/exit"
@@ -121,7 +121,7 @@ func Decide(f phases.Frozen, hook string, q flow.Flow, group string) (api.Decisi
 	if err := m.Stable(f.Rules); err != nil {
 		return api.Decision{}, err
 	}
-	trace, err := m.Eval(eval.NewPacket(hook, q))
+	trace, err := m.Eval(packetOf(f, hook, q, group))
 	if err != nil {
 		return api.Decision{}, err
 	}
@@ -133,6 +133,35 @@ func Decide(f phases.Frozen, hook string, q flow.Flow, group string) (api.Decisi
 		}
 	}
 	return out, nil
+}
+
+// packetOf is the first packet of a flow on its way outside, with what the
+// group's dispatch looks at.
+func packetOf(f phases.Frozen, hook string, q flow.Flow, group string) eval.Packet {
+	p := eval.NewPacket(hook, q)
+	if names := f.Input.Scope.OutsideIfaces; len(names) > 0 {
+		p.Out = names[0]
+	}
+	if names := f.Input.Scope.InsideIfaces; len(names) > 0 && hook == nft.HookForward {
+		p.In = names[0]
+	}
+	for _, g := range f.Input.Groups {
+		if g.Name != group {
+			continue
+		}
+		if len(g.MACs) > 0 {
+			if mac, err := net.ParseMAC(g.MACs[0]); err == nil {
+				p.MAC = mac
+			}
+		}
+		if len(g.Ifaces) > 0 {
+			p.In = g.Ifaces[0]
+		}
+		if len(g.UIDs) > 0 {
+			p.UID = &g.UIDs[0]
+		}
+	}
+	return p
 }
 
 // ParseFlow reads the three words of a flow.
@@ -159,5 +188,3 @@ func ParseFlow(src, dst, service string) (flow.Flow, error) {
 	f.Proto, f.Port = sv.Proto, sv.Lo
 	return f, nil
 }
-
-var _ = time.Now

@@ -75,11 +75,7 @@ func mute(p plans.Plan, f phases.Frozen, pol policy.Policy) []string {
 			if !slices.Contains(p.Scope.Hooks, "forward") {
 				hook = nft.HookOutput
 			}
-			packet := eval.NewPacket(hook, q)
-			if n := len(p.Scope.OutsideIfaces); n > 0 {
-				packet.Out = p.Scope.OutsideIfaces[0]
-			}
-			trace, err := m.Eval(packet)
+			trace, err := m.Eval(packetOf(f, hook, q, g.Name))
 			if err != nil || !slices.ContainsFunc(trace.Logs, func(l nft.Log) bool {
 				return strings.HasPrefix(l.Prefix, "weir a ") || strings.HasPrefix(l.Prefix, "weir d ")
 			}) {

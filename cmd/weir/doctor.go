@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"weir/cmd/weir/internal/api"
+	"weir/cmd/weir/internal/exit"
+	"weir/nft/capture"
+	"weir/nft/host"
+	"weir/nft/kernel"
+	"weir/phases"
+)
+
+// check is one line of doctor's answer.
+type check struct {
+	Name  string `json:"name"`
+	State string `json:"state"` // "ok", "look", "bad" or "unknown"
+	Words string `json:"words"`
+}
+
+var _ = register(func(e *env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "doctor",
+		Short: "check this machine and what hides traffic from weir",
+		Long: `Reads, and changes nothing but a table of its own for a moment: what the kernel
+can do, connection tracking's head-room, other programs' chains on the same
+hooks, and what lets traffic pass unseen. Exit 2 where something needs a look.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			out := e.examine(c.Context())
+			if e.output == "json" {
+				return e.json("Doctor", out)
+			}
+			bad := false
+			for _, x := range out {
+				fmt.Fprintf(e.out, "%-8s %-12s %s\n", x.State, x.Name, safe(x.Words))
+				bad = bad || x.State != "ok"
+			}
+			if bad {
+				return &difference{}
+			}
+			return nil
+		},
+	}
+	e.outputFlag(c)
+	return c
+})
+
+func (e *env) examine(ctx context.Context) []check {
+	var out []check
+	say := func(name, state, format string, args ...any) {
+		out = append(out, check{name, state, fmt.Sprintf(format, args...)})
+	}
+	k, err := kernel.Open(kernel.Options{})
+	switch {
+	case err != nil:
+		say("kernel", "unknown", "%v", err)
+	default:
+		defer k.Close()
+		if err := k.Probe(ctx); err != nil {
+			say("kernel", "bad", "%v", err)
+		} else {
+			say("kernel", "ok", "timed verdict maps, concatenated ranges and conditional batches work")
+		}
+	}
+	head, err := capture.ReadHeadRoom(capture.Options{})
+	switch {
+	case err != nil:
+		say("conntrack", "bad", "%v", err)
+	case head.Left() < 0.3:
+		say("conntrack", "look", "the connection table holds %d of at most %d; raise net.netfilter.nf_conntrack_max before phase 1", head.Count, head.Max)
+	default:
+		say("conntrack", "ok", "the connection table holds %d of at most %d", head.Count, head.Max)
+	}
+	if changes, err := capture.ReadSysctls(capture.Options{}); err == nil && len(changes) > 0 {
+		var names []string
+		for _, s := range changes {
+			names = append(names, s.Name+" "+s.Old+" → "+s.New)
+		}
+		say("sysctls", "ok", "the first step will set %s; weir remove puts them back", strings.Join(names, ", "))
+	}
+	m, err := host.Look("/")
+	if err != nil {
+		say("machine", "unknown", "%v", err)
+		return out
+	}
+	for _, p := range m.Problems {
+		say("machine", "unknown", "%s", p)
+	}
+	for _, why := range m.Shares() {
+		say("peers", "look", "%s", why)
+	}
+	for _, c := range m.Chains {
+		if c.Table == "weir" || c.Hook != "forward" && c.Hook != "output" {
+			continue
+		}
+		state, words := "ok", "an accept there does not override a deny of weir, nor the reverse"
+		if c.Drops {
+			words = "its policy is drop: what it denies weir cannot open"
+		}
+		say("chains", state, "%s %s %s hooks %s at priority %d: %s", c.Family, c.Table, c.Name, c.Hook, c.Priority, words)
+	}
+	var s api.Status
+	err = e.call(ctx, "status", struct{}{}, &s)
+	if x := exit.From(err); x != nil {
+		state := "look"
+		if x.Code != exit.NoDaemon {
+			state = "bad"
+		}
+		say("daemon", state, "%s", x.Text)
+		return out
+	}
+	say("daemon", "ok", "answers on %s", e.socket)
+	switch {
+	case s.Drift != "":
+		say("drift", "bad", "%s", s.Drift)
+	case s.Gone:
+		say("drift", "bad", "the kernel is empty though %s was confirmed: everything passes; weir restore", s.Step)
+	case len(s.Openings) > 0:
+		say("openings", "look", "the gate is more open than was approved: weir status")
+	}
+	if s.Plan != "" && slices.ContainsFunc(s.Targets, denies) && s.Drill.IsZero() {
+		say("drill", "look", "the unblock procedure was never exercised: weir unblock --drill")
+	}
+	return out
+}
+
+func denies(t phases.Target) bool { return t.Treatment.Denies() }
