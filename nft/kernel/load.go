@@ -94,6 +94,17 @@ func names(rev nft.Revision) error {
 		if strings.HasPrefix(set.Name, "w_") {
 			return fmt.Errorf("its set %s has a name of the skeleton", set.Name)
 		}
+		if other := revisionOf(set.Name); other != "" && other != rev.ID {
+			return fmt.Errorf("its set %s is named after another revision", set.Name)
+		}
+		if set.Data != nft.VerdictType {
+			continue
+		}
+		for _, e := range set.Elements {
+			if e.Verdict != nil && revisionOf(e.Verdict.Chain) == rev.ID && revisionOf(set.Name) == "" {
+				return fmt.Errorf("its map %s leads to its chain %s and is not named after it", set.Name, e.Verdict.Chain)
+			}
+		}
 	}
 	return nil
 }
@@ -133,9 +144,8 @@ func (k *Kernel) content(ctx context.Context, rev nft.Revision, s state) error {
 }
 
 // clear removes what is left of an earlier, incomplete load of the revision:
-// its chains, its maps of verdicts (they lead to its chains), and its sets that
-// the marker does not list or that lost elements. A set that another revision
-// uses stays.
+// its chains and the maps that lead to them, and its sets that the marker does
+// not list or that lost elements. A set that another revision uses stays.
 func (k *Kernel) clear(ctx context.Context, rev nft.Revision, s state) error {
 	left := slices.Contains(s.revisions(), rev.ID) || slices.ContainsFunc(rev.Ruleset.Sets, func(v nft.Set) bool {
 		_, there := s.sets[v.Name]
@@ -151,6 +161,9 @@ func (k *Kernel) clear(ctx context.Context, rev nft.Revision, s state) error {
 		return err
 	}
 	for _, v := range rev.Ruleset.Sets {
+		if revisionOf(v.Name) == rev.ID {
+			continue // gone with the chains
+		}
 		if _, there := s.sets[v.Name]; !there {
 			if s.marks[setMark(v.Name)] != 0 {
 				if err := k.dropSet(ctx, v.Name, s, false); err != nil {
@@ -159,14 +172,14 @@ func (k *Kernel) clear(ctx context.Context, rev nft.Revision, s state) error {
 			}
 			continue
 		}
-		if s.marks[setMark(v.Name)] != 0 && v.Data != nft.VerdictType && k.whole(ctx, &v, s) == nil {
+		if s.marks[setMark(v.Name)] != 0 && k.whole(ctx, &v, s) == nil {
 			continue
 		}
 		if err := k.dropSet(ctx, v.Name, s, true); err != nil && !errors.Is(err, unix.EBUSY) {
 			return err
 		}
 	}
-	return k.dropChains(ctx, rev.ID, s)
+	return nil
 }
 
 // idle refuses to take away what packets pass through, and lets go of what a

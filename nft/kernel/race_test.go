@@ -221,3 +221,43 @@ func TestCheckedLooksAgain(t *testing.T) {
 		t.Errorf("%d looks, then %+v, %v", looks, l, err)
 	}
 }
+
+// A revision that somebody makes stable while it is being released is refused
+// as a whole; one with more than a small socket takes goes in pieces.
+func TestReleaseIsWholeOrNothing(t *testing.T) {
+	ctx := context.Background()
+	k := lab(t)
+	rev := big(1)
+	for i := range 2000 {
+		rev.Ruleset.Chains = append(rev.Ruleset.Chains, nft.Chain{Name: fmt.Sprintf("%s_g_%d", rev.ID, i), Rules: []nft.Rule{nft.R(nft.Accept())}})
+	}
+	if err := k.Load(ctx, rev); err != nil {
+		t.Fatal(err)
+	}
+	s, err := k.state(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Rollback(ctx, nft.Rollback{ID: rev.ID, Entry: rev.Entry, Hooks: []string{"f"}, Tx: "by hand", Kind: nft.TxHold}); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.unload(ctx, rev.ID, s); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("releasing what is stable: %v", err)
+	}
+	if s, err = k.state(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.verify(ctx, rev, s); err != nil || s.marks[rev.ID] == 0 {
+		t.Errorf("half of it went: %v, marked %v", err, s.marks[rev.ID] != 0)
+	}
+	if err := k.Rollback(ctx, nft.Rollback{Hooks: []string{"f"}, Tx: "off", Kind: nft.TxRollback}); err != nil {
+		t.Fatal(err)
+	}
+	k.c.room = listRoom + 8<<10
+	if err := k.Release(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = k.state(ctx); err != nil || len(s.revisions()) != 0 || len(s.sets) != len(rev.Skeleton.Sets) {
+		t.Errorf("left: %v, %d sets, %v", s.revisions(), len(s.sets), err)
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -57,7 +56,7 @@ func named(l nft.Look, id string) bool {
 func (s state) revisions() []string {
 	var out []string
 	for name := range s.chains {
-		if id, _, ok := strings.Cut(name, "_"); ok && isRevision(id) {
+		if id := revisionOf(name); id != "" {
 			out = append(out, id)
 		}
 	}

@@ -38,37 +38,68 @@ func (k *Kernel) Release(ctx context.Context, keep []string) error {
 		}
 	}
 	for name, info := range s.sets {
-		if strings.HasPrefix(name, "w_") || info.anonymous() {
+		if strings.HasPrefix(name, "w_") || info.anonymous() || revisionOf(name) != "" {
 			continue
 		}
 		if err := k.dropSet(ctx, name, s, true); err != nil && !errors.Is(err, unix.EBUSY) {
 			return fmt.Errorf("cannot release set %s: %w", name, err)
 		}
 	}
-	for _, id := range gone {
-		if err := k.dropChains(ctx, id, s); err != nil {
-			return fmt.Errorf("cannot release revision %s: %w", id, err)
-		}
-	}
 	return nil
 }
 
-// unload takes a revision out of the marker and empties its chains.
-func (k *Kernel) unload(ctx context.Context, id string, s state) error {
-	b := newBatch(false)
-	if s.marks[id] != 0 {
-		b.put(ours, markSet(nft.MarkerMap), delElem, 0, nft.Element{Key: ifname(id)})
-		delete(s.marks, id)
+// revisionOf returns the revision that an object is named after, or "".
+func revisionOf(name string) string {
+	if id, _, ok := strings.Cut(name, "_"); ok && isRevision(id) {
+		return id
 	}
-	for name := range s.chains {
-		if strings.HasPrefix(name, id+"_") && s.rules[name] > 0 {
-			b.flushChain(ours, name)
+	return ""
+}
+
+// unload removes a revision's chains and the maps that lead to them, and its
+// entry in the marker: one transaction, so that a revision which somebody makes
+// stable meanwhile is refused (EBUSY) as a whole and never half there. Only one
+// too large for the socket goes in pieces, its entry and its rules first.
+func (k *Kernel) unload(ctx context.Context, id string, s state) error {
+	var parts []func(*batch)
+	unmark := func(key string) {
+		if s.marks[key] != 0 {
+			delete(s.marks, key)
+			parts = append(parts, func(b *batch) {
+				b.put(ours, markSet(nft.MarkerMap), delElem, 0, nft.Element{Key: ifname(key)})
+			})
 		}
 	}
-	if b.empty() {
-		return nil
+	unmark(id)
+	var chains []string
+	for name := range s.chains {
+		if revisionOf(name) == id {
+			chains = append(chains, name)
+			parts = append(parts, func(b *batch) { b.flushChain(ours, name) })
+		}
 	}
-	return k.c.transact(ctx, b.finish(true))
+	for name := range s.sets {
+		if revisionOf(name) == id {
+			parts = append(parts, func(b *batch) { b.deleteSet(ours, name) })
+			unmark(setMark(name))
+		}
+	}
+	for _, name := range chains {
+		parts = append(parts, func(b *batch) { b.deleteChain(ours, name) })
+	}
+	const most = 192 // bytes of one of these messages, with two names of their longest
+	whole := len(parts)*most < k.c.room
+	l := k.loader(ctx)
+	for _, p := range parts {
+		p(l.b)
+		if whole {
+			continue
+		}
+		if err := l.room(); err != nil {
+			return err
+		}
+	}
+	return l.flush()
 }
 
 // dropSet removes a content set, where exists says that it is there, together
@@ -89,20 +120,6 @@ func (k *Kernel) dropSet(ctx context.Context, name string, s state, exists bool)
 		delete(s.marks, setMark(name))
 	}
 	return err
-}
-
-// dropChains removes the empty chains of a revision.
-func (k *Kernel) dropChains(ctx context.Context, id string, s state) error {
-	l := k.loader(ctx)
-	for name := range s.chains {
-		if strings.HasPrefix(name, id+"_") {
-			l.b.deleteChain(ours, name)
-			if err := l.room(); err != nil {
-				return err
-			}
-		}
-	}
-	return l.flush()
 }
 
 // Remove deletes the table inet weir with everything in it: nothing is
