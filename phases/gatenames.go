@@ -1,0 +1,25 @@
+package phases
+
+// NamedGate is a gate with what it asks, for the reference page.
+type NamedGate struct{ Name, Words string }
+
+// AllGates lists every gate in the order in which they are asked.
+func AllGates() []NamedGate {
+	return []NamedGate{
+		{GateObserved, "monitor.minimum of observed time has passed"},
+		{GateCalendar, "every event of monitor.covers lies in observed time"},
+		{GateWitnessed, "the flows that were seen explain monitor.witnessed of the bytes that left"},
+		{GateUnanswered, "most flows were answered, else replies may take another way"},
+		{GateLoss, "nothing was missed in the time that counts"},
+		{GateAlert, "the groups were in alert for enforce.alert.minimum"},
+		{GateQuiet, "nothing new and unanswered would have been denied for enforce.alert.quiet"},
+		{GateCensus, "the live connections were judged since the groups are in alert"},
+		{GateQuestions, "rare and one-way flows were answered"},
+		{GateHeartbeat, "the way from a log rule to the daemon was seen to work"},
+		{GateSoak, "enforce.soak has passed since the last blocking step was confirmed"},
+		{GateDrill, "the unblock procedure was exercised on this machine"},
+		{GateBrownouts, "the brownouts that the plan asks for have run"},
+		{GateWindow, "a change window is open"},
+		{GateFreeze, "no freeze is on"},
+	}
+}
