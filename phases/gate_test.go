@@ -273,3 +273,45 @@ func TestOverdue(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestGatesAreAskedTwice: those of the evidence when a step is frozen and again
+// when it is armed, those of the moment only then; neither a failure nor
+// "cannot tell" lets through, and nothing is written.
+func TestGatesAreAskedTwice(t *testing.T) {
+	noCensus := func(w *world) Facts { f := facts(w); f.Census = time.Time{}; return f }
+	question := func(w *world) Facts {
+		f := facts(w)
+		f.Held = &enforce.Held{Lines: []enforce.Line{{Group: "cameras"}}}
+		return f
+	}
+	noHeartbeat := func(w *world) Facts { f := facts(w); f.Heartbeat = time.Time{}; return f }
+	lifeline := func(w *world) Facts { f := facts(w); f.Missing = []string{"resolver 192.0.2.53"}; return f }
+	for _, row := range []struct {
+		name, words string
+		f           func(*world) Facts
+	}{
+		{"cannot tell, when frozen", "req=gate", noCensus},
+		{"fails, when frozen", "req=gate", question},
+		{"cannot tell, when armed", "arm=gate", noCensus},
+		{"fails, when armed", "arm=gate", question},
+		{"of the moment, when frozen", "req", noHeartbeat},
+		{"of the moment, when armed", "arm=gate", noHeartbeat},
+		{"a lifeline is missing", "arm=lifeline", lifeline},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newScript(t)
+			s.run("apply:p drill to:enforce/alert")
+			if strings.HasPrefix(row.words, "arm") {
+				s.run("req ok:ben ok:cleo")
+			}
+			s.f = row.f
+			writes := s.w.writes
+			s.run(row.words)
+			if s.w.writes != writes {
+				t.Error("wrote to the kernel")
+			}
+			s.f = facts
+			s.run("req ok:ben ok:cleo arm yes")
+		})
+	}
+}

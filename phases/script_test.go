@@ -23,6 +23,7 @@ import (
 //	delete       somebody deletes the table
 //	hand:TO      nft -f of the backout   raw:TO        its bytes, without the daemon
 //	foreign      somebody writes the maps look         recover
+//	open:G       check that G is denied nothing
 //	restore      after a reboot          to:STEP       every step up to STEP, confirmed
 //
 // A word may end in =ERR: it must fail with that error.
@@ -136,6 +137,10 @@ func (s *script) do(word string) error {
 	case "look":
 		_, err := m.Recover(ctx, w.now)
 		return err
+	case "open":
+		if !s.passing()[arg].open {
+			s.t.Fatalf("group %s is denied something", arg)
+		}
 	case "restore":
 		return m.Restore(ctx, w.now, Self)
 	case "to":
@@ -324,6 +329,7 @@ func TestScripts(t *testing.T) {
 		{"other members block again", start + "to:enforce/block:desks apply:moved req:enforce/alert ok:ben arm yes req:enforce/block:cameras ok:ben ok:cleo arm yes req:enforce/block:core", "enforce/block:cameras"},
 		{"a never narrows", start + "to:enforce/block:desks apply:never req:enforce/alert", "enforce/block:desks"},
 		{"back over a changed plan", start + "to:enforce/block:desks apply:moved req ok:ben arm yes back", "enforce/block:desks back cameras,desks paused"},
+		{"a rollback under a changed plan is not undone by its way back in", start + "to:enforce/block:desks apply:wider req ok:ben ok:cleo arm yes back:enforce/alert resume req:enforce/block:desks=notnext req:enforce/alert ok:ben arm yes open:cameras open:desks", "enforce/alert"},
 		{"the confirmed step again", start + "to:enforce/block:desks req:enforce/block:desks ok:ben ok:cleo arm yes", "enforce/block:desks"},
 		{"two plans, one confirm", start + "to:enforce/block:desks apply:moved apply:wider req:enforce/block:desks", "enforce/block:desks"},
 		{"back to the old plan", start + "to:enforce/block:desks apply:moved apply:p to:watch", "watch"},
