@@ -111,8 +111,8 @@ func nftLoad(b *testing.B, rev nft.Revision) (time.Duration, float64) {
 
 // BenchmarkLoad loads a revision and verifies it; each round compares with
 // "nft -f" of the same text. "times" is how many times longer nft takes.
-// Memory is what loading allocated beside the revision itself, and the most
-// that nft had.
+// Memory is what loading allocated in all, what the revision holds, and the
+// most that nft had.
 func BenchmarkLoad(b *testing.B) {
 	for _, row := range []struct {
 		name   string
@@ -124,7 +124,12 @@ func BenchmarkLoad(b *testing.B) {
 		{"ranges=100000/groups=100", ranged, 100_000, 100},
 	} {
 		b.Run(row.name, func(b *testing.B) {
+			var empty, full runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&empty)
 			rev := row.make(b, idA, row.n, row.grp)
+			runtime.GC()
+			runtime.ReadMemStats(&full)
 			var ours, theirs time.Duration
 			var alloc uint64
 			var theirMem float64
@@ -151,6 +156,7 @@ func BenchmarkLoad(b *testing.B) {
 			b.ReportMetric(float64(theirs.Milliseconds())/float64(b.N), "ms/nft-f")
 			b.ReportMetric(float64(theirs)/float64(ours), "times")
 			b.ReportMetric(float64(alloc)/(1<<20), "MiB")
+			b.ReportMetric(float64(full.HeapAlloc-empty.HeapAlloc)/(1<<20), "MiB/revision")
 			b.ReportMetric(theirMem, "MiB/nft-f")
 		})
 	}
