@@ -253,7 +253,7 @@ func limit(s nft.Limit) (*expr.Limit, error) {
 	if burst == 0 {
 		burst = 5
 	}
-	return &expr.Limit{Type: expr.LimitTypePkts, Rate: s.Rate, Unit: u, Burst: burst}, nil
+	return &expr.Limit{Type: expr.LimitTypePkts, Rate: s.Rate, Unit: u, Burst: burst, Over: s.Over}, nil
 }
 
 func reject(s nft.Reject) (expr.Any, error) {

@@ -122,7 +122,7 @@ func (r rules) rule() nft.Rule {
 		add(r.oneOf(nft.Is(nft.FibDaddr, nft.MarkKey(2)), nft.Is(nft.IIFType, []byte{1, 0}), nft.Is(nft.EtherSaddr, r.values(1, 6)...)))
 	}
 	if some(4) {
-		add(r.oneOf(nft.Limit{Rate: 10, Unit: "second"}, nft.Limit{Rate: 600, Unit: "minute", Burst: 100}, nft.Limit{Rate: 1 << 20, Unit: "hour", Burst: 7}))
+		add(r.oneOf(nft.Limit{Rate: 10, Unit: "second"}, nft.Limit{Rate: 30, Unit: "second", Over: true}, nft.Limit{Rate: 600, Unit: "minute", Burst: 100}, nft.Limit{Rate: 1 << 20, Unit: "hour", Burst: 7}))
 	}
 	if ports && some(3) {
 		op := nft.SetOp{Op: "add", Set: "s_seen" + suffix, Fields: []nft.Field{src, dst, nft.L4Proto, nft.ThDport}}
@@ -132,7 +132,7 @@ func (r rules) rule() nft.Rule {
 		add(op)
 	}
 	if some(5) {
-		add(nft.SetOp{Op: "update", Set: "s_dyn" + suffix, Fields: []nft.Field{src}, Limit: &nft.Limit{Rate: 50, Unit: "second", Burst: 100}})
+		add(nft.SetOp{Op: "update", Set: "s_dyn" + suffix, Fields: []nft.Field{src}, Limit: &nft.Limit{Rate: 50, Unit: "second", Burst: 100, Over: r.IntN(2) == 0}})
 	}
 	if some(3) {
 		add(r.oneOf(nft.Count{}, nft.Count{Name: "w_reply"}))
