@@ -179,12 +179,7 @@ func (d *decoder) refactor(n *node) {
 		}
 		for _, a := range items(v.get("allow"), mapping) {
 			rule := AllowRule{To: d.targetOr(a.get("to"), Target{Outside: true}), Services: d.serviceList(a.get("services"))}
-			switch {
-			case rule.To.Self:
-				d.add(a.get("to"), "what goes to this machine itself is not judged", "name a destination outside")
-			case rule.To.Inside || len(rule.To.Groups) > 0:
-				d.add(a.get("to"), "the destination is inside: weir judges only what goes from inside to outside", "name a destination outside")
-			}
+			d.outward(a.get("to"), rule.To)
 			r.Allow = append(r.Allow, rule)
 		}
 		d.p.Refactor = append(d.p.Refactor, r)

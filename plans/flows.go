@@ -89,11 +89,12 @@ func (d *decoder) never(n *node) {
 		e := Never{Name: d.named(v, seen), Pos: d.pos(v), Reason: str(v.get("reason")), Deny: strOr(v.get("deny"), d.p.Enforce.Deny)}
 		e.From, e.To = d.targetOr(v.get("from"), Target{Any: true}), d.targetOr(v.get("to"), Target{Outside: true})
 		e.Services = d.serviceList(v.get("services"))
-		if e.To.Self {
-			d.add(v.get("to"), "what goes to this machine itself is not judged", "name a destination outside")
-		}
-		if e.From.Self && !d.p.output() {
-			d.add(v.get("from"), "this machine's own traffic is not in the scope", "write hooks: [forward, output], or name who opens the connection")
+		d.outward(v.get("to"), e.To)
+		switch from := v.get("from"); {
+		case e.From.Self && !d.p.output():
+			d.add(from, "this machine's own traffic is not in the scope", "write hooks: [forward, output], or name who opens the connection")
+		case !d.hurt(from) && len(d.p.Clients(e.From)) == 0:
+			d.add(from, "from is nobody inside: it is always who opens the connection", "write an address, a prefix or a group from inside, or leave from out")
 		}
 		if v.get("services") == nil && e.From.Any && (e.To.Any || e.To.Outside) {
 			d.add(v, "never for everything", "name services, from or to")
@@ -102,6 +103,20 @@ func (d *decoder) never(n *node) {
 			d.add(v, "from, to and services have no address family in common", "write addresses and services of one family")
 		}
 		d.p.Never = append(d.p.Never, e)
+	}
+}
+
+// outward checks a destination of which only what is outside can count.
+func (d *decoder) outward(n *node, t Target) {
+	inside := t.Inside || len(t.Groups) > 0
+	for _, p := range t.Prefixes {
+		inside = inside || within(p, d.p.Scope.Inside)
+	}
+	switch {
+	case t.Self:
+		d.add(n, "what goes to this machine itself is not judged", "name a destination outside")
+	case inside:
+		d.add(n, "the destination is inside: weir judges only what goes from inside to outside", "name a destination outside")
 	}
 }
 
@@ -139,7 +154,9 @@ func orNone(fs []flow.Family) string {
 }
 
 // contradictions finds declared flows that a never rule forbids, in whole or
-// in part: never wins, so the declared flow would not work.
+// in part: never wins, so the declared flow would not work. Of a refactoring,
+// which may well be wider than a never rule, only rules that never forbids as a
+// whole are found.
 func (d *decoder) contradictions(root *node) {
 	entries, nevers := items(root.get("declared"), mapping), items(root.get("never"), mapping)
 	for i, e := range d.p.Declared {
@@ -149,6 +166,36 @@ func (d *decoder) contradictions(root *node) {
 			}
 		}
 	}
+	steps := items(root.get("refactor").get("steps"), mapping)
+	for i, r := range d.p.Refactor {
+		rules := items(steps[i].get("allow"), mapping)
+		for j, a := range r.Allow {
+			if d.hurt(steps[i]) || d.hurt(root.get("never")) {
+				continue
+			}
+			for _, n := range d.p.Never {
+				if d.p.forbids(n, r.Groups, a) {
+					d.addAt(rules[j].line, rules[j].col, fmt.Sprintf("all of this is forbidden by never %s (line %d)", n.Name, n.Pos.Line), "remove one of them: never wins")
+				}
+			}
+		}
+	}
+}
+
+// forbids says whether never leaves nothing of a rule, for all of the groups.
+func (p *Plan) forbids(n Never, groups []string, a AllowRule) bool {
+	allowed := grant{services: a.Services, families: bothFamilies}
+	allowed.to, allowed.everywhere = p.Resolve(a.To)
+	for _, name := range groups {
+		g := p.Group(name)
+		if g == nil {
+			return false
+		}
+		if x, ok := p.grant(*g, n.Name, n.From, n.To, n.Services, nil); !ok || !x.covers(allowed) {
+			return false
+		}
+	}
+	return len(groups) > 0
 }
 
 func (p *Plan) collide(e Declared, n Never) bool {

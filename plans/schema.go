@@ -85,9 +85,7 @@ func leaves(e *jsonschema.ValidationError, out *[]schemaFault) {
 // later are fields of parts that do not exist yet.
 var later = map[string]bool{
 	"signers": true, "review": true, "lossLimits": true, "health": true, "notify": true, "names": true,
-	"tests": true, "peers": true, "onBoot": true, "twins": true, "roles": true, "alertSinks": true,
-	"honeypot": true, "tproxy": true, "invalid": true, "pickup": true, "untracked": true, "domains": true,
-	"exports": true, "fleet": true, "budget": true,
+	"tests": true, "peers": true, "onBoot": true,
 }
 
 // fault puts a schema error into words.
