@@ -169,6 +169,9 @@ func (d *Daemon) take(r flow.Record) {
 			return
 		}
 	}
+	if r.Verdict == flow.Captured {
+		d.heardOf(r)
+	}
 	if !d.evidence.Add(r) {
 		d.unusable++
 	}

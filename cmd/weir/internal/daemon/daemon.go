@@ -69,6 +69,7 @@ type Daemon struct {
 	unscoped   uint64               // records that the plan does not judge
 	unusable   uint64               // records without an address or a protocol
 	lastErr    string               // last complaint of the tick, so that it is said once
+	pot        pot
 	judgeCache judgeCache
 }
 
@@ -103,6 +104,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	d.loop(ctx)
 	cancel()
+	d.stopHoneypot(context.WithoutCancel(ctx))
 	d.stopReaders()
 	return <-served
 }
@@ -239,6 +241,9 @@ func (d *Daemon) tick(ctx context.Context) {
 	}
 	if err := d.refresh(ctx, now, dumpEvery); err != nil {
 		complain("cannot read the connection table", err)
+	}
+	if err := d.keepHoneypot(ctx); err != nil {
+		complain("cannot keep the honeypot", err)
 	}
 	if err := d.watchCounters(ctx, now); err != nil {
 		complain("cannot read the counters", err)

@@ -133,7 +133,7 @@ func (d *Daemon) findings(ctx context.Context, c caller, in None) ([]finding.Fin
 	if err != nil {
 		return nil, err
 	}
-	out := monitor.Findings(&p, d.evidence, d.classes)
+	out := append(monitor.Findings(&p, d.evidence, d.classes), d.visitors()...)
 	if f, pol, ok := d.judging(); ok && f.Step.Denies() {
 		rows := d.evidence.Rows(d.classes)
 		out = append(out, watch.Deviations(pol, rows, f.UpTo)...)
