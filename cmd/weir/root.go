@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -143,8 +144,30 @@ func envOr(name, otherwise string) string {
 
 func (e *env) client() *api.Client { return api.NewClient(e.socket) }
 
-// call asks the daemon.
+// call asks the daemon. Long work says on a terminal that it goes on.
 func (e *env) call(ctx context.Context, verb string, in, out any) error {
+	if f, ok := e.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		done := make(chan struct{})
+		var wait sync.WaitGroup
+		defer func() { close(done); wait.Wait() }()
+		wait.Go(func() {
+			start := time.Now()
+			t := time.NewTicker(time.Second)
+			defer t.Stop()
+			for shown := false; ; {
+				select {
+				case <-t.C:
+					shown = true
+					fmt.Fprintf(e.err, "\r%s, %s …", verb, span(time.Since(start).Round(time.Second)))
+				case <-done:
+					if shown {
+						fmt.Fprint(e.err, "\r\x1b[K")
+					}
+					return
+				}
+			}
+		})
+	}
 	return e.client().Call(ctx, verb, in, out)
 }
 

@@ -38,6 +38,9 @@ func (d *Daemon) unblock(ctx context.Context, c caller, in api.UnblockArgs) (api
 	if err := d.machine.Note(ctx, c.now, c.Actor, phases.Noted, phases.Record{Line: e.ID, Words: words}); err != nil {
 		return api.Exception{}, err
 	}
+	if err := d.remember(c.now, rememberedEx{Exception: e, Until: c.now.Add(e.For)}); err != nil {
+		return api.Exception{}, err
+	}
 	if err := d.kernel.AddException(ctx, e); err != nil {
 		return api.Exception{}, err
 	}
@@ -174,6 +177,9 @@ func (d *Daemon) endUnblock(ctx context.Context, c caller, in api.EndArgs) (None
 		if e.ID != in.ID {
 			continue
 		}
+		if err := d.remember(c.now, rememberedEx{Exception: nft.Exception{ID: in.ID}}); err != nil {
+			return None{}, err
+		}
 		if err := d.kernel.EndException(ctx, in.ID); err != nil {
 			return None{}, err
 		}
@@ -251,6 +257,9 @@ func (d *Daemon) quarantine(ctx context.Context, c caller, in api.QuarantineArgs
 		return None{}, exit.Errorf(exit.Refused, "nothing of weir is in the kernel: nothing can be cut off").WithHint("weir status")
 	}
 	if in.End {
+		if err := d.remember(c.now, quarantineOf(a, 0, c.now)); err != nil {
+			return None{}, err
+		}
 		if err := d.kernel.Unquarantine(ctx, a); err != nil {
 			return None{}, err
 		}
@@ -261,6 +270,9 @@ func (d *Daemon) quarantine(ctx context.Context, c caller, in api.QuarantineArgs
 	}
 	if err := d.machine.Note(ctx, c.now, c.Actor, phases.Noted, phases.Record{Line: a.String(),
 		Words: fmt.Sprintf("quarantined %s for %s: %s", a, in.For, in.Reason)}); err != nil {
+		return None{}, err
+	}
+	if err := d.remember(c.now, quarantineOf(a, in.For, c.now)); err != nil {
 		return None{}, err
 	}
 	return None{}, d.kernel.Quarantine(ctx, a, in.For)

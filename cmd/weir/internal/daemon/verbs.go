@@ -240,6 +240,9 @@ func (d *Daemon) restore(ctx context.Context, c caller, in None) (api.Confirmed,
 		return api.Confirmed{}, err
 	}
 	d.noteOpenings()
+	if err := d.recall(ctx, c.now); err != nil {
+		return api.Confirmed{}, fmt.Errorf("restored, but not every exception came back: %w", err)
+	}
 	name, _, _, _ := d.machine.State().Current()
 	return api.Confirmed{Step: name}, nil
 }
