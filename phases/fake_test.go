@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"weir/nft"
+	"weir/nft/fake"
 	"weir/phases/compile"
 	"weir/phases/enforce"
 	"weir/phases/flow"
@@ -44,18 +45,10 @@ func (c *cutter) cut() (before, after error) {
 
 // world is a kernel, a journal and files that outlive a machine.
 type world struct {
-	cut     cutter
-	now     time.Time
-	boot    string
-	loaded  map[string]nft.Revision
-	trial   string
-	until   time.Time
-	stable  string
-	tx      string
-	kind    nft.TxKind
-	backed  map[string]bool
-	present bool
-	spared  time.Duration
+	cut  cutter
+	now  time.Time
+	k    *fake.Kernel
+	last nft.Confirm // the last one
 
 	records []Record
 	frozen  map[string][]byte
@@ -64,42 +57,42 @@ type world struct {
 }
 
 func newWorld() *world {
-	w := &world{now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC), boot: "boot1", frozen: map[string][]byte{}, out: map[string]string{}}
-	w.reboot()
+	w := &world{now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC), frozen: map[string][]byte{}, out: map[string]string{}}
+	w.k = fake.New(func() time.Time { return w.now })
 	return w
 }
 
-func (w *world) reboot() {
-	w.loaded, w.backed, w.present = map[string]nft.Revision{}, map[string]bool{}, false
-	w.trial, w.stable, w.tx, w.kind = "", "", "", ""
+// holds is what the kernel holds.
+func (w *world) holds() (stable, trial string, back []string) {
+	l, err := w.k.Look(ctx)
+	if err != nil {
+		panic(err)
+	}
+	stable, _ = held(l.Stable)
+	trial, _ = held(l.Trial)
+	return stable, trial, l.Back
 }
 
 func (w *world) running() string {
-	if w.trial != "" && w.now.Before(w.until) {
-		return w.trial
-	}
-	return ""
+	_, trial, _ := w.holds()
+	return trial
+}
+
+func (w *world) stable() string {
+	stable, _, _ := w.holds()
+	return stable
+}
+
+func (w *world) backed() []string {
+	_, _, back := w.holds()
+	return back
 }
 
 func (w *world) Look(context.Context) (nft.Look, error) {
 	if b, a := w.cut.cut(); b != nil || a != nil {
 		return nft.Look{}, errors.Join(b, a)
 	}
-	l := nft.Look{BootID: w.boot, Present: w.present}
-	if !w.present {
-		return l, nil
-	}
-	both := func(id string) map[string]map[flow.Family]string {
-		return map[string]map[flow.Family]string{"f": {flow.IPv4: id, flow.IPv6: id}, "o": {flow.IPv4: id, flow.IPv6: id}}
-	}
-	l.Trial, l.Stable, l.Tx, l.Kind = both(w.running()), both(w.stable), w.tx, w.kind
-	for g := range w.backed {
-		l.Back = append(l.Back, g)
-	}
-	if w.running() != "" {
-		l.Left = w.until.Sub(w.now)
-	}
-	return l, nil
+	return w.k.Look(ctx)
 }
 
 func (w *world) do(f func() error) error {
@@ -115,60 +108,24 @@ func (w *world) do(f func() error) error {
 }
 
 func (w *world) Load(_ context.Context, r nft.Revision) error {
-	return w.do(func() error { w.present, w.loaded[r.ID] = true, r; return nil })
+	return w.do(func() error { return w.k.Load(ctx, r) })
 }
 
 func (w *world) Arm(_ context.Context, a nft.Arm) error {
-	return w.do(func() error {
-		switch {
-		case w.running() != "":
-			return nft.ErrPending
-		case w.stable != a.Over:
-			return nft.ErrChanged
-		case w.loaded[a.ID].ID == "":
-			return nft.ErrNotLoaded
-		}
-		w.trial, w.until, w.tx, w.kind = a.ID, w.now.Add(a.Lease), a.Tx, nft.TxArm
-		return nil
-	})
+	return w.do(func() error { return w.k.Arm(ctx, a) })
 }
 
 func (w *world) Confirm(_ context.Context, c nft.Confirm) error {
-	return w.do(func() error {
-		if w.running() != c.ID {
-			return nft.ErrLapsed
-		}
-		w.stable, w.trial, w.tx, w.kind, w.spared = c.ID, "", c.Tx, nft.TxConfirm, c.SpareFor
-		for _, g := range c.NoBack {
-			delete(w.backed, g)
-		}
-		return nil
-	})
+	w.last = c
+	return w.do(func() error { return w.k.Confirm(ctx, c) })
 }
 
 func (w *world) Rollback(_ context.Context, r nft.Rollback) error {
-	return w.do(func() error {
-		if r.ID != "" && w.loaded[r.ID].ID == "" {
-			return nft.ErrNotLoaded
-		}
-		w.stable, w.trial, w.tx, w.kind = r.ID, "", r.Tx, r.Kind
-		for _, g := range r.Alert {
-			w.backed[g] = true
-		}
-		return nil
-	})
+	return w.do(func() error { return w.k.Rollback(ctx, r) })
 }
 
 func (w *world) Back(_ context.Context, group string, on bool, tx string) error {
-	return w.do(func() error {
-		w.tx, w.kind = tx, nft.TxGroup
-		if on {
-			w.backed[group] = true
-		} else {
-			delete(w.backed, group)
-		}
-		return nil
-	})
+	return w.do(func() error { return w.k.Back(ctx, group, on, tx) })
 }
 
 func (w *world) EncodeRollback(r nft.Rollback) ([]byte, error) { return json.Marshal(r) }
@@ -230,7 +187,8 @@ func (w *world) open(t failer) *Machine {
 	return m
 }
 
-// testCompile names a revision by its input, as the compiler does.
+// testCompile names a revision by its input, as the compiler does, and has the
+// skeleton that switching needs.
 func testCompile(in compile.Input) (nft.Revision, error) {
 	b, err := json.Marshal(in)
 	if err != nil {
@@ -238,9 +196,32 @@ func testCompile(in compile.Input) (nft.Revision, error) {
 	}
 	s := sha256.Sum256(b)
 	id := "r" + hex.EncodeToString(s[:6])
-	return nft.Revision{ID: id, Entry: map[string]string{"f": id + "_f", "o": id + "_o"},
-		Ruleset: nft.Ruleset{Family: "inet", Table: "weir", Chains: []nft.Chain{{Name: id + "_f", Rules: []nft.Rule{{
-			Stmts: []nft.Stmt{nft.Count{Name: "x"}, nft.Verdict{Kind: "accept"}}}}}}}}, nil
+	rev := nft.Revision{ID: id, Entry: map[string]string{"f": id + "_f", "o": id + "_o"}}
+	for _, g := range in.Groups {
+		if g.Treatment == compile.Honeypot {
+			rev.Entry["n"] = id + "_n"
+		}
+	}
+	verdicts := func(name string) nft.Set {
+		return nft.Set{Name: name, Key: []nft.Type{nft.NFProto}, Data: nft.VerdictType}
+	}
+	sk := &rev.Skeleton
+	rules := []nft.Rule{{Stmts: []nft.Stmt{nft.Count{}, nft.Accept()}}}
+	sk.Chains = append(sk.Chains, nft.Chain{Name: "w_spare", Rules: rules})
+	for h, c := range rev.Entry {
+		sk.Sets = append(sk.Sets, verdicts(nft.TrialMap(h)), verdicts(nft.StableMap(h)))
+		rev.Ruleset.Chains = append(rev.Ruleset.Chains, nft.Chain{Name: c, Rules: rules})
+	}
+	for _, g := range in.Groups {
+		sk.Sets = append(sk.Sets, verdicts(nft.BackMap(g.Name)), verdicts(nft.SpareMap(g.Name)))
+		sk.Chains = append(sk.Chains, nft.Chain{Name: nft.AlertChain(g.Name), Rules: rules})
+	}
+	for _, r := range []*nft.Ruleset{&rev.Skeleton, &rev.Ruleset} {
+		r.Family, r.Table = "inet", "weir"
+		slices.SortFunc(r.Sets, func(a, b nft.Set) int { return strings.Compare(a.Name, b.Name) })
+		slices.SortFunc(r.Chains, func(a, b nft.Chain) int { return strings.Compare(a.Name, b.Name) })
+	}
+	return rev, nil
 }
 
 var testPlans = map[string]plans.Plan{}
@@ -339,17 +320,13 @@ func (w *world) words(m *Machine) string {
 		}
 		return id
 	}
-	s := name(w.stable)
-	if t := w.running(); t != "" {
-		s += " trial " + name(t)
+	stable, trial, back := w.holds()
+	s := name(stable)
+	if trial != "" {
+		s += " trial " + name(trial)
 	}
-	if len(w.backed) > 0 {
-		var b []string
-		for g := range w.backed {
-			b = append(b, g)
-		}
-		slices.Sort(b)
-		s += " back " + strings.Join(b, ",")
+	if len(back) > 0 {
+		s += " back " + strings.Join(back, ",")
 	}
 	return s
 }

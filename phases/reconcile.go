@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weir/nft"
+	"weir/phases/flow"
 )
 
 // Reconcile compares what the journal says with what the kernel holds and
@@ -28,8 +29,8 @@ func Reconcile(s State, look nft.Look, now time.Time) []Record {
 		out = append(out, r)
 		s = s.with(r)
 	}
-	trial, oneTrial := nft.One(look.Trial)
-	stable, oneStable := nft.One(look.Stable)
+	trial, oneTrial := held(look.Trial)
+	stable, oneStable := held(look.Stable)
 
 	if i := s.Intent; i != nil {
 		done := look.Present && shows(s, *i, look, trial, stable)
@@ -151,4 +152,21 @@ func (s State) digestOf(revision string) string {
 		}
 	}
 	return best
+}
+
+// held returns the revision that every hook and both families name, and false
+// where they differ. nat has none where no group has a honeypot, and none for a
+// trial that brings the first.
+func held(m map[string]map[flow.Family]string) (string, bool) {
+	filter := map[string]map[flow.Family]string{}
+	for h, fam := range m {
+		if h != nft.HookNAT {
+			filter[h] = fam
+		}
+	}
+	id, ok := nft.One(filter)
+	for _, v := range m[nft.HookNAT] {
+		ok = ok && (v == "" || v == id)
+	}
+	return id, ok
 }

@@ -111,14 +111,13 @@ func (s *script) do(word string) error {
 		_, err := s.m.Recover(ctx, w.now)
 		return err
 	case "reboot":
-		w.reboot()
-		w.boot += "'"
+		w.k.Reboot()
 	case "delete":
-		w.reboot()
+		w.k.Delete()
 	case "hand", "raw":
 		from := w.running()
 		if from == "" {
-			from = w.stable
+			from = w.stable()
 		}
 		if arg == "" {
 			arg = "default"
@@ -132,8 +131,13 @@ func (s *script) do(word string) error {
 		}
 		return w.Rollback(ctx, r)
 	case "foreign":
-		w.loaded["rffffffffffff"] = nft.Revision{ID: "rffffffffffff"}
-		w.stable, w.trial, w.tx, w.kind = "rffffffffffff", "", "somebody", nft.TxConfirm
+		r := nft.Rollback{ID: "rffffffffffff", Entry: map[string]string{"f": "rffffffffffff_f", "o": "rffffffffffff_o"},
+			Hooks: []string{"f", "o"}, Tx: "somebody", Kind: nft.TxRollback}
+		rev := nft.Revision{ID: r.ID, Ruleset: nft.Ruleset{Chains: []nft.Chain{{Name: "rffffffffffff_f"}, {Name: "rffffffffffff_o"}}}}
+		if arg == "half" {
+			delete(r.Entry, "o")
+		}
+		return errors.Join(w.k.Load(ctx, rev), w.k.Rollback(ctx, r))
 	case "look":
 		_, err := m.Recover(ctx, w.now)
 		return err
@@ -175,11 +179,11 @@ func (s *script) check(word string) {
 		s.t.Fatalf("after %s a second recover writes %+v, %v", word, more, err)
 	}
 	st := s.m.state
-	if st.StableID != s.w.stable || (st.Trial != nil) != (s.w.running() != "") {
+	if st.StableID != s.w.stable() && st.Drift == "" || (st.Trial != nil) != (s.w.running() != "") {
 		s.t.Fatalf("after %s the machine says %q trial %v, the kernel holds %s", word, st.StableID, st.Trial, s.w.words(s.m))
 	}
-	if got := len(s.m.back()); got != len(s.w.backed) {
-		s.t.Fatalf("after %s the machine says back %v, the kernel %v", word, s.m.back(), s.w.backed)
+	if got := len(s.m.back()); got != len(s.w.backed()) {
+		s.t.Fatalf("after %s the machine says back %v, the kernel %v", word, s.m.back(), s.w.backed())
 	}
 	folded, _ := json.Marshal(Fold(s.w.records))
 	now, _ := json.Marshal(st)
@@ -228,6 +232,7 @@ func init() {
 		p.Enforce.Waves = p.Enforce.Waves[:3]
 		p.Enforce.LeaveOpen = []string{"servers", "unassigned"}
 	})
+	planNamed("pot", func(p *planT) { p.Enforce.Waves[0].Deny = "honeypot" })
 	planNamed("new", func(p *planT) { p.Environment = "new" })
 	planNamed("brown", func(p *planT) {
 		p.Enforce.Waves[0].Brownouts = []time.Duration{2 * time.Minute, 15 * time.Minute}
@@ -317,6 +322,12 @@ func TestScripts(t *testing.T) {
 		{"deleted", start + "to:enforce/block:desks delete back=nothing", "- gone"},
 
 		{"foreign", start + "to:enforce/block:desks foreign arm=paused resume arm=drift req=drift", "rffffffffffff drift"},
+		{"half a switch", start + "to:enforce/block:desks foreign:half arm=paused resume arm=drift back:enforce/alert", "enforce/alert paused"},
+		{"honeypot", "apply:pot drill to:enforce/block:desks back back resume to:watch", "watch"},
+		{"from a honeypot to a step without", "apply:pot drill to:enforce/block:desks hand:enforce/alert", "enforce/alert paused"},
+		{"from a honeypot to off", "apply:pot drill to:watch back:off", "off paused"},
+		{"a honeypot's trial", "apply:pot drill to:enforce/alert req ok:ben ok:cleo arm back", "enforce/alert paused"},
+		{"a honeypot's lapse", "apply:pot drill to:enforce/alert req ok:ben ok:cleo arm wait:11m look", "enforce/alert"},
 		{"foreign, then open", start + "to:enforce/block:desks foreign back:off", "- paused"},
 
 		{"environment new", "apply:new drill req:monitor=nosuch to:enforce/block:cameras", "enforce/block:cameras"},

@@ -22,7 +22,7 @@ import (
 //   - what is armed was approved, and no approval arms twice;
 //   - registering a plan writes nothing to the kernel.
 func TestRandomWalks(t *testing.T) {
-	words := []string{"apply:p", "apply:wider", "apply:moved", "apply:never", "apply:widedesks", "apply:nocore", "apply:brown", "drill",
+	words := []string{"apply:p", "apply:wider", "apply:moved", "apply:never", "apply:widedesks", "apply:nocore", "apply:pot", "apply:brown", "drill",
 		"req", "req", "req", "req:enforce/alert", "req:enforce/block:desks", "ok:anna", "ok:ben", "ok:cleo", "ok:ben", "ok:cleo", "no:ben",
 		"arm", "arm", "arm", "arm:2m", "arm:15m", "yes", "yes", "yes", "back", "back:off", "back:enforce/alert", "back:enforce", "back:phase", "back:monitor",
 		"group:cameras", "group:desks", "pause", "resume", "resume", "wait:1m", "wait:11m", "wait:25h", "restart", "reboot", "delete",
@@ -43,7 +43,7 @@ func TestRandomWalks(t *testing.T) {
 			word := rapid.SampledFrom(words).Draw(rt, "word")
 			row += word + " "
 			before, writes, open := s.passing(), s.w.writes, s.m.state.Request
-			stable := s.passingAt(s.w.stable)
+			stable := s.passingAt(s.w.stable())
 			err := s.do(word)
 			if err != nil && !known(err) {
 				rt.Fatalf("%s: %v", row, err)
@@ -100,7 +100,7 @@ func (s *script) passing() map[string]may {
 	if id := s.w.running(); id != "" {
 		return s.passingAt(id)
 	}
-	return s.passingAt(s.w.stable)
+	return s.passingAt(s.w.stable())
 }
 
 func (s *script) passingAt(id string) map[string]may {
@@ -117,7 +117,7 @@ func (s *script) passingAt(id string) map[string]may {
 	}
 	for _, g := range []string{"cameras", "desks", "servers"} {
 		m := may{open: true}
-		if in != nil && !s.w.backed[g] {
+		if in != nil && !slices.Contains(s.w.backed(), g) {
 			for _, c := range in.Groups {
 				if c.Name == g && c.Treatment.Denies() {
 					m = may{false, c, *in}
