@@ -11,6 +11,7 @@ import (
 	"strings"
 	"text/template"
 	"time"
+	"unicode/utf8"
 
 	"weir/phases/flow"
 )
@@ -110,6 +111,9 @@ func (f fill) Groups() string {
 	return strings.Join(out, ", ")
 }
 
+// interfaceForm is what the schema takes for an interface.
+var interfaceForm = regexp.MustCompile(`^[^/:\s]{1,15}$`)
+
 // networks finds inside and outside: the default route is outside, everything
 // else with an address inside.
 func (f *fill) networks(m Machine) {
@@ -120,9 +124,10 @@ func (f *fill) networks(m Machine) {
 		nets  []netip.Prefix
 	}
 	var nets []found
+	seen := map[string]bool{}
 	for _, i := range m.Interfaces {
 		switch {
-		case i.Name == "" || i.Name == "lo" || len(i.Name) > 15 || strings.ContainsAny(i.Name, "/: \t\n"):
+		case i.Name == "lo" || !interfaceForm.MatchString(i.Name) || !utf8.ValidString(i.Name) || seen[i.Name]:
 		case i.Default:
 			out = append(out, scalar(i.Name))
 		default:
@@ -140,6 +145,7 @@ func (f *fill) networks(m Machine) {
 				in = append(in, scalar(i.Name))
 			}
 		}
+		seen[i.Name] = true
 	}
 	f.FoundInside, f.FoundRoute = len(in) > 0, len(out) > 0
 	if len(out) == 0 {

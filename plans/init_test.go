@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 var office = &Machine{
@@ -79,4 +81,29 @@ func TestInit(t *testing.T) {
 	if _, err := Init("castle", nil); err == nil || !strings.Contains(err.Error(), "host, office, gateway, new") {
 		t.Errorf("an unknown profile gives %v", err)
 	}
+}
+
+// TestInitFitsAnyMachine writes plans for machines at random: whatever the
+// kernel may call an interface, the plan has no mistakes.
+func TestInitFitsAnyMachine(t *testing.T) {
+	name := rapid.OneOf(rapid.StringMatching(`[a-z]{1,4}[0-9.]{0,3}`), rapid.StringN(0, 16, 20), rapid.SampledFrom([]string{"lo", "eth0", "1e3", "null", "-", "*", "yes", "0x1f", "a: b", "\xff\xfe"}))
+	prefix := rapid.Custom(func(t *rapid.T) netip.Prefix {
+		if rapid.Bool().Draw(t, "v6") {
+			b := [16]byte(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "addr6"))
+			return netip.PrefixFrom(netip.AddrFrom16(b), rapid.IntRange(0, 128).Draw(t, "bits"))
+		}
+		b := [4]byte(rapid.SliceOfN(rapid.ByteRange(8, 11), 4, 4).Draw(t, "addr4"))
+		return netip.PrefixFrom(netip.AddrFrom4(b), rapid.IntRange(0, 32).Draw(t, "bits"))
+	})
+	iface := rapid.Custom(func(t *rapid.T) Interface {
+		return Interface{name.Draw(t, "name"), rapid.SliceOfN(prefix, 0, 3).Draw(t, "prefixes"), rapid.Bool().Draw(t, "default")}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		m := Machine{Interfaces: rapid.SliceOfN(iface, 0, 5).Draw(t, "interfaces"), Timezone: rapid.SampledFrom([]string{"", "UTC", "Local", "Mars/Olympus"}).Draw(t, "zone"),
+			RulesSummary: rapid.SliceOfN(rapid.String(), 0, 2).Draw(t, "rules"),
+			Leases:       []Lease{{prefix.Draw(t, "lease").Addr(), "02:00:5e:10:00:08", rapid.String().Draw(t, "client")}}}
+		if _, err := Init(rapid.SampledFrom(Profiles()).Draw(t, "profile"), &m); err != nil {
+			t.Fatalf("%v", err)
+		}
+	})
 }
