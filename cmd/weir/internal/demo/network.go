@@ -38,6 +38,22 @@ const (
 	gwV4, gwV6         = "10.20.0.1", "fd20::1"
 )
 
+// shop is one of the many web servers that people visit.
+func shop(i int) site {
+	i = i%shops + firstShop
+	return site{fmt.Sprintf("198.51.100.%d", i), fmt.Sprintf("2001:db8:100::1:%d", i)}
+}
+
+const firstShop, shops = 101, 100
+
+func wideWeb() []string {
+	var out []string
+	for i := range shops {
+		out = append(out, shop(i).v4+"/32", shop(i).v6+"/128")
+	}
+	return out
+}
+
 func (n *network) build() error {
 	var err error
 	if n.gateway, err = netns.New("gateway"); err != nil {
@@ -93,6 +109,7 @@ func (n *network) build() error {
 		n.internet.Addr("eth0", "192.0.2.254/24", "2001:db8::fe/64"),
 		n.internet.Addr("lo", webV4+"/32", mailV4+"/32", updateV4+"/32", vendorV4+"/32",
 			webV6+"/128", mailV6+"/128", updateV6+"/128", vendorV6+"/128"),
+		n.internet.Addr("lo", wideWeb()...),
 		n.gateway.Route("default4", "192.0.2.254"),
 		n.gateway.Route("default6", "2001:db8::fe"),
 		n.gateway.Masquerade("wan0"),
@@ -111,18 +128,20 @@ func (n *network) build() error {
 // time, a database and remote desktop. Everything echoes what it is sent; ping
 // is answered by the kernel.
 func (n *network) services() error {
-	for _, a := range []string{webV4, webV6, mailV4, mailV6, updateV4, updateV6, vendorV4, vendorV6} {
-		for _, port := range []string{"80", "443", "25", "587", "5432", "8883"} {
-			if err := n.internet.EchoTCP(net.JoinHostPort(a, port)); err != nil {
-				return err
-			}
-		}
-		if err := n.internet.ServeTCP(net.JoinHostPort(a, "3389"), func(c net.Conn) {
-			n.arrived.Add(1)
-			io.Copy(c, c) //nolint:errcheck // the peer has gone
-		}); err != nil {
+	const both = "::" // every address of both families
+	for _, port := range []string{"80", "443", "25", "587", "5432", "8883"} {
+		if err := n.internet.EchoTCP(net.JoinHostPort(both, port)); err != nil {
 			return err
 		}
+	}
+	if err := n.internet.ServeTCP(net.JoinHostPort(both, "3389"), func(c net.Conn) {
+		n.arrived.Add(1)
+		io.Copy(c, c) //nolint:errcheck // the peer has gone
+	}); err != nil {
+		return err
+	}
+	// An answer by UDP must come from the address that was asked.
+	for _, a := range []string{webV4, webV6, mailV4, mailV6, updateV4, updateV6, vendorV4, vendorV6} {
 		for _, port := range []string{"53", "123", "443"} {
 			if err := n.internet.EchoUDP(net.JoinHostPort(a, port)); err != nil {
 				return err

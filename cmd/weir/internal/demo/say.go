@@ -72,7 +72,7 @@ var plainWord = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
 func quoteAll(args []string) string {
 	out := make([]string, len(args))
 	for i, a := range args {
-		if out[i] = a; !plainWord.MatchString(a) {
+		if out[i] = a; a != "&" && !plainWord.MatchString(a) {
 			out[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
 		}
 	}

@@ -31,7 +31,7 @@ var (
 
 func (s *story) monitor() error {
 	s.begin("monitor", "monitor", "nothing is blocked, every flow is written down")
-	s.typed([]string{"weir", "daemon", "--socket", "$WEIR_SOCKET", "--state", "$WEIR_STATE"})
+	s.typed([]string{"weir", "daemon", "&"})
 	if err := s.startDaemon(s.ctx); err != nil {
 		return err
 	}
@@ -128,10 +128,11 @@ func (s *story) falls(armed time.Time, lease time.Duration, k talk) error {
 
 func (s *story) lapse() error {
 	s.begin("lapse", "the dead man's handle", "a step is armed, then every process of weir is killed")
-	if err := s.step(stepCameras, matching("armed")); err != nil {
+	if _, err := s.once(matching("armed"), "advance", "--yes"); err != nil {
 		return err
 	}
 	armed := time.Now()
+	s.did("arm " + stepCameras) // what the brownout used is still approved
 	pid := s.daemon.Process.Pid
 	if err := s.denied(phoneHome); err != nil {
 		return err
@@ -148,7 +149,7 @@ func (s *story) lapse() error {
 		return err
 	}
 	s.did("lapse")
-	s.typed([]string{"weir", "daemon", "--socket", "$WEIR_SOCKET", "--state", "$WEIR_STATE"})
+	s.typed([]string{"weir", "daemon", "&"})
 	if err := s.startDaemon(s.ctx); err != nil {
 		return err
 	}

@@ -141,7 +141,7 @@ func (s *stage) startDaemon(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
-	c := s.command("daemon", "--socket", s.socket(), "--state", s.state())
+	c := s.command("daemon")
 	c.Stdout, c.Stderr = log, log
 	if err := c.Start(); err != nil {
 		return err

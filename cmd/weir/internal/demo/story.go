@@ -115,8 +115,20 @@ func (s *story) did(deeds ...string) { s.deeds = append(s.deeds, deeds...) }
 // history must tell the same story.
 func (s *story) end(step string) error {
 	var history []phases.Record
-	if err := s.ask(s.ctx, &history, "history"); err != nil {
-		return err
+	for end := time.Now().Add(5 * time.Second); ; {
+		if err := s.ask(s.ctx, &history, "history"); err != nil {
+			return err
+		}
+		got := Deeds(history)
+		if slices.Equal(got, s.deeds) {
+			break
+		}
+		if time.Now().After(end) { // the daemon looks at the kernel twice a second
+			return fmt.Errorf("the history tells another story:\n  %s\nnot\n  %s", strings.Join(got, "\n  "), strings.Join(s.deeds, "\n  "))
+		}
+		if err := s.sleep(50 * time.Millisecond); err != nil {
+			return err
+		}
 	}
 	steps, trials, err := s.truth(s.ctx, history)
 	if err != nil {
@@ -124,9 +136,6 @@ func (s *story) end(step string) error {
 	}
 	if !slices.Contains(steps, step) || len(trials) > 0 {
 		return fmt.Errorf("the kernel holds %v with %v on trial, not %s", steps, trials, step)
-	}
-	if got := Deeds(history); !slices.Equal(got, s.deeds) {
-		return fmt.Errorf("the history tells another story:\n  %s\nnot\n  %s", strings.Join(got, "\n  "), strings.Join(s.deeds, "\n  "))
 	}
 	if s.opt.Seen != nil {
 		return s.opt.Seen(Scene{s.name, step, s.net.gateway, slices.Clone(s.deeds), history})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -88,13 +89,15 @@ func (n *network) all(ts []talk) error {
 	return nil
 }
 
-// live makes the office's traffic until ctx is done. What is denied is tried
-// again, as programs do.
+// live makes the office's traffic until ctx is done: its habits, and a web
+// server that nobody visited before. What is denied is tried again, as programs
+// do.
 func (n *network) live(ctx context.Context, every time.Duration) {
 	t := time.NewTicker(every)
 	defer t.Stop()
-	for {
-		n.all(habits) //nolint:errcheck // some of it is meant to be denied
+	for i := 0; ; i++ {
+		today := append(slices.Clone(habits), talk{"desk1", "tcp/443", shop(2 * i)}, talk{"desk2", "tcp/443", shop(2*i + 1)})
+		n.all(today) //nolint:errcheck // some of it is meant to be denied
 		select {
 		case <-ctx.Done():
 			return
