@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -61,6 +62,7 @@ type Daemon struct {
 	compacted  time.Time
 	dumped     time.Time // the connection table was read
 	windowsAt  time.Time // declared windows are looked at again
+	reportAt   time.Time // watch.report is due; zero: not known yet
 	census     census
 	moved      map[string]time.Time // group → when its would-be-denied counter last moved
 	would      map[string]uint64    // that counter at the last look
@@ -147,10 +149,30 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.planChanged()
 	now := d.cfg.Now()
 	d.flushed, d.compacted = now, now
+	if err := d.readNote(ctx, now); err != nil {
+		d.log.Error("cannot read who rolled back while no daemon ran", "error", err)
+	}
 	if _, err := d.recover(ctx, now); err != nil {
 		d.log.Error("cannot read the kernel at start", "error", err)
 	}
 	return d.startReaders(ctx)
+}
+
+// readNote takes the note that a rollback without the daemon left: who it was.
+func (d *Daemon) readNote(ctx context.Context, now time.Time) error {
+	file := filepath.Join(d.cfg.State, api.RollbackNoteFile)
+	data, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	var note api.RollbackNote
+	if err == nil {
+		err = json.Unmarshal(data, &note)
+	}
+	if err == nil {
+		_, err = d.machine.RecoverAs(ctx, now, phases.Actor{UID: note.UID, LoginUID: note.LoginUID, Name: note.Name})
+	}
+	return errors.Join(err, os.Remove(file))
 }
 
 func (d *Daemon) close() error {
@@ -173,6 +195,7 @@ func (d *Daemon) planChanged() {
 	if p.Hash == "" {
 		return
 	}
+	d.reportAt = time.Time{}
 	d.evidence.SetZone(p.Timezone)
 	d.classes = plans.NewClassifier(&p, d.links(p)...)
 	d.judgeCache = judgeCache{}
@@ -236,6 +259,9 @@ func (d *Daemon) tick(ctx context.Context) {
 		complain("cannot read the kernel", err)
 	}
 	d.heartbeat(now)
+	if err := d.report(ctx, now); err != nil {
+		complain("cannot write the report", err)
+	}
 	if err := d.windows(ctx, now); err != nil {
 		complain("cannot open a declared window", err)
 	}

@@ -23,9 +23,10 @@ func (d *Daemon) removeAll(ctx context.Context, c caller, in api.RemoveArgs) (ap
 	if err := d.kernel.Remove(ctx); err != nil {
 		return out, err
 	}
-	if _, err := d.machine.RecoverAs(ctx, c.now, c.Actor); err != nil {
+	if err := d.machine.Removed(ctx, c.now, c.Actor); err != nil {
 		return out, err
 	}
+	d.noteOpenings()
 	out.Table = true
 	changed, err := RestoreSysctls(d.sysctlFile())
 	for _, s := range changed {

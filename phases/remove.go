@@ -1,0 +1,22 @@
+package phases
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Removed records that weir's table was taken out of the kernel on purpose. The
+// kernel is looked at first: ErrNotDone where the table is still there.
+func (m *Machine) Removed(ctx context.Context, now time.Time, by Actor) error {
+	look, err := m.Kernel.Look(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+	m.look = look
+	if look.Present {
+		return ErrNotDone
+	}
+	_, err = m.append(Record{At: now, Kind: Emptied, Actor: by, Boot: look.BootID, Words: "weir's table was removed: everything passes"})
+	return err
+}
