@@ -61,11 +61,11 @@ func (e *env) showRequested(r api.Requested) {
 		t.row("  "+g.Group, g.Before, after, g.Rules)
 	}
 	t.flush()
-	for _, b := range r.Changes.Widens {
-		fmt.Fprintf(e.out, "  widens   %s (for example %s)\n", safe(b.String()), b.Example())
+	for _, l := range boxLines(r.Changes.Widens) {
+		fmt.Fprintf(e.out, "  widens   %s\n", safe(l))
 	}
-	for _, b := range r.Changes.Narrows {
-		fmt.Fprintf(e.out, "  narrows  %s (for example %s)\n", safe(b.String()), b.Example())
+	for _, l := range boxLines(r.Changes.Narrows) {
+		fmt.Fprintf(e.out, "  narrows  %s\n", safe(l))
 	}
 	for i, f := range r.Changes.Used {
 		if i == 10 {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"weir/cmd/weir/internal/api"
@@ -86,7 +87,13 @@ func (d *Daemon) lines(ctx context.Context, c caller, in api.LinesArgs) ([]enfor
 		return nil, exit.From(phases.ErrNoPlan)
 	}
 	var out []enforce.Line
-	for _, l := range append(d.openLines(c.now), d.heldLines(c.now)...) {
+	open := d.openLines(c.now)
+	for _, l := range append(slices.Clone(open), d.heldLines(c.now)...) {
+		// A flow that was held back before alert and would be denied in it is one question.
+		again := func(o enforce.Line) bool { return o.ID == l.ID && o.Kind != l.Kind }
+		if l.Kind != finding.WouldDeny && l.Kind != finding.Denied && slices.ContainsFunc(open, again) {
+			continue
+		}
 		if in.All || l.Answer == nil {
 			out = append(out, l)
 		}

@@ -211,7 +211,7 @@ func (d *Daemon) changes(f phases.Frozen) (api.Changes, error) {
 		if !r.Active() {
 			continue
 		}
-		if t, ok := f.Step.Target(r.Group); ok && t.Treatment.Denies() {
+		if t, ok := f.Step.Target(r.Group); ok && t.Treatment.Denies() && slices.Contains(f.Step.Narrows, r.Group) {
 			if _, ok := index.Allows(r.Group, r.Flow()); !ok {
 				out.Used = append(out.Used, r.Flow())
 			}
