@@ -39,13 +39,15 @@ func (c Change) Alert() bool { return c.Kind == Narrows || c.Kind == Members || 
 // times, approvals) is Same.
 func Diff(old, plan *Plan) []Change {
 	var out []Change
+	before, after := grantsOf(old), grantsOf(plan)
+	lost := lostBy(old, plan)
 	for _, g := range plan.Groups {
-		before := old.Group(g.Name)
-		if before == nil {
+		was := old.Group(g.Name)
+		if was == nil {
 			out = append(out, Change{g.Name, New, []string{"the group is new"}})
 			continue
 		}
-		d := differ{old: old, plan: plan, a: *before, b: g}
+		d := differ{old: old, plan: plan, a: *was, b: g, before: before, after: after, lost: lost}
 		out = append(out, d.change())
 	}
 	for _, g := range old.Groups {
@@ -68,6 +70,8 @@ func Diff(old, plan *Plan) []Change {
 type differ struct {
 	old, plan             *Plan
 	a, b                  Group // before and after
+	before, after         grants
+	lost                  []loss
 	gains, wider, narrows []string
 }
 
@@ -127,42 +131,52 @@ func (d *differ) members() {
 	if b.Self && (!a.Self || len(b.UIDs) == 0 && len(a.UIDs) > 0) {
 		d.gain("it is the whole of this machine now")
 	}
-	for _, g := range d.old.Groups {
-		if g.Name != b.Name {
-			d.fallen(g)
+	for _, l := range d.lost {
+		if l.from != b.Name && l.caught(d.plan, b) {
+			d.gain("%s may fall to it from %s", l.what, l.from)
 		}
 	}
 }
 
-// fallen finds what another group gave up and this one catches.
-func (d *differ) fallen(g Group) {
-	var now Group
-	if n := d.plan.Group(g.Name); n != nil {
-		now = *n
+// loss is what one group gave up.
+type loss struct {
+	from, what string
+	owner      string // of a prefix: who has it now, Unassigned where nobody has
+	kind       string // "prefix", "mac", "interface", "self"
+}
+
+func lostBy(old, plan *Plan) (out []loss) {
+	for _, g := range old.Groups {
+		var now Group
+		if n := plan.Group(g.Name); n != nil {
+			now = *n
+		}
+		for _, p := range g.Members {
+			if !within(p, now.Members) {
+				out = append(out, loss{g.Name, p.String(), plan.owner(p), "prefix"})
+			}
+		}
+		added(g.MACs, now.MACs, func(s string) { out = append(out, loss{g.Name, s, "", "mac"}) })
+		added(g.Ifaces, now.Ifaces, func(s string) { out = append(out, loss{g.Name, s, "", "interface"}) })
+		if g.Self && (!now.Self || len(now.UIDs) > 0 && (len(g.UIDs) == 0 || !subset(g.UIDs, now.UIDs))) {
+			out = append(out, loss{g.Name, "a part of this machine", "", "self"})
+		}
 	}
-	byAddress := len(d.b.Members) > 0 || len(d.b.Ifaces) > 0 || d.b.Name == Unassigned
-	for _, p := range g.Members {
-		if within(p, now.Members) {
-			continue
-		}
-		if to := d.plan.owner(p); to == d.b.Name || to == Unassigned && len(d.b.Ifaces) > 0 {
-			d.gain("%s may fall to it from %s", p, g.Name)
-		}
+	return out
+}
+
+// caught says whether what was lost may be in the group g now. An endpoint
+// known by its MAC may have any address.
+func (l loss) caught(plan *Plan, g Group) bool {
+	switch l.kind {
+	case "prefix":
+		return l.owner == g.Name || l.owner == Unassigned && len(g.Ifaces) > 0
+	case "mac":
+		return len(g.Members) > 0 || len(g.Ifaces) > 0 || g.Name == Unassigned
+	case "interface":
+		return g.Name == Unassigned
 	}
-	added(g.MACs, now.MACs, func(s string) {
-		if byAddress {
-			d.gain("%s may fall to it from %s", s, g.Name)
-		}
-	})
-	added(g.Ifaces, now.Ifaces, func(s string) {
-		if d.b.Name == Unassigned {
-			d.gain("what enters by %s falls to it from %s", s, g.Name)
-		}
-	})
-	lessSelf := g.Self && (!now.Self || len(g.UIDs) == 0 && len(now.UIDs) > 0 || !subset(g.UIDs, now.UIDs) && len(now.UIDs) > 0)
-	if lessSelf && (d.b.Name == Unassigned || d.b.Self && len(d.b.UIDs) == 0) {
-		d.gain("a part of this machine falls to it from %s", g.Name)
-	}
+	return g.Self && len(g.UIDs) == 0 || g.Name == Unassigned && plan.output()
 }
 
 // added calls f for what is in a and not in b.
@@ -218,16 +232,73 @@ func finer(a, b []string) bool {
 
 // declared compares the declared flows of the group.
 func (d *differ) declared() {
-	before, after := d.allows(d.old, d.a), d.allows(d.plan, d.b)
-	for _, x := range before {
-		if !slices.ContainsFunc(after, func(y grant) bool { return y.covers(x) }) {
-			d.narrow("the declared flow %s is less or gone", x.name)
+	d.compare(d.before.declared, d.after.declared, "the declared flow %s is less or gone", "the declared flow %s is new or more")
+}
+
+// compare notes which grants of the group are no longer covered, and which are
+// new. It compares one with one: what is spread over several is not found.
+func (d *differ) compare(before, after map[string][]grant, less, more string) {
+	x, y := before[d.a.Name], after[d.b.Name]
+	for _, g := range uncovered(x, y) {
+		d.narrow(less, g)
+	}
+	for _, g := range uncovered(y, x) {
+		d.widen(more, g)
+	}
+}
+
+// uncovered names the grants of a that none of b covers.
+func uncovered(a, b []grant) (names []string) {
+	for _, x := range a {
+		if !slices.ContainsFunc(b, func(y grant) bool { return y.covers(x) }) {
+			names = append(names, x.name)
 		}
 	}
-	for _, y := range after {
-		if !slices.ContainsFunc(before, func(x grant) bool { return x.covers(y) }) {
-			d.widen("the declared flow %s is new or more", y.name)
+	return names
+}
+
+// grants are a plan's flows by group.
+type grants struct{ declared, never, lifelines, refactor map[string][]grant }
+
+func grantsOf(p *Plan) grants {
+	out := grants{map[string][]grant{}, map[string][]grant{}, map[string][]grant{}, map[string][]grant{}}
+	for _, e := range p.Declared {
+		x := p.grant(e.Name, e.To, e.Services, e.Families)
+		if !e.Expires.IsZero() {
+			x.expires = e.Expires.Unix()
 		}
+		if e.Window != nil {
+			x.window, x.windowed = *e.Window, true
+		}
+		p.each(out.declared, x, e.From)
+	}
+	for _, n := range p.Never {
+		p.each(out.never, p.grant(n.Name, n.To, n.Services, bothFamilies), n.From)
+	}
+	for _, l := range p.Lifelines {
+		p.each(out.lifelines, p.grant(l.Name, l.To, l.Services, l.Families), l.From)
+	}
+	for _, r := range p.Refactor {
+		for _, a := range r.Allow {
+			for _, name := range r.Groups {
+				out.refactor[name] = append(out.refactor[name], p.grant(r.Name, a.To, a.Services, bothFamilies))
+			}
+		}
+	}
+	return out
+}
+
+func (p *Plan) grant(name string, to Target, services []flow.Service, families []flow.Family) grant {
+	x := grant{name: name, services: services, families: families}
+	x.to, x.everywhere = p.Resolve(to)
+	return x
+}
+
+// each gives a grant to every group that has clients of it.
+func (p *Plan) each(by map[string][]grant, x grant, from Target) {
+	for _, c := range p.Clients(from) {
+		x.ends = c.Endpoints
+		by[c.Group] = append(by[c.Group], x)
 	}
 }
 
@@ -244,40 +315,7 @@ type grant struct {
 	windowed   bool
 }
 
-func (d *differ) allows(p *Plan, g Group) []grant {
-	var out []grant
-	for _, e := range p.Declared {
-		x, ok := p.grant(g, e.Name, e.From, e.To, e.Services, e.Families)
-		if !ok {
-			continue
-		}
-		if !e.Expires.IsZero() {
-			x.expires = e.Expires.Unix()
-		}
-		if e.Window != nil {
-			x.window, x.windowed = *e.Window, true
-		}
-		out = append(out, x)
-	}
-	return out
-}
-
-func (p *Plan) grant(g Group, name string, from, to Target, services []flow.Service, families []flow.Family) (grant, bool) {
-	x := grant{name: name, services: services, families: families}
-	if families == nil {
-		x.families = bothFamilies
-	}
-	i := slices.IndexFunc(p.Clients(from), func(c Clients) bool { return c.Group == g.Name })
-	if i < 0 {
-		return x, false
-	}
-	x.ends = p.Clients(from)[i].Endpoints
-	x.to, x.everywhere = p.Resolve(to)
-	return x, true
-}
-
-// covers says whether x allows all that y allows. It compares one with one: y
-// spread over several is not found, and counts as not covered.
+// covers says whether x allows all that y allows.
 func (x grant) covers(y grant) bool {
 	return (len(x.ends) == 0 || len(y.ends) > 0 && allWithin(y.ends, x.ends)) &&
 		(x.everywhere || !y.everywhere && allWithin(y.to, x.to)) &&
@@ -299,82 +337,28 @@ func servicesWithin(ss, in []flow.Service) bool {
 
 // never compares what is forbidden to the group.
 func (d *differ) never() {
-	list := func(p *Plan, g Group) (out []grant) {
-		for _, n := range p.Never {
-			if x, ok := p.grant(g, n.Name, n.From, n.To, n.Services, nil); ok {
-				out = append(out, x)
-			}
-		}
-		return out
+	x, y := d.before.never[d.a.Name], d.after.never[d.b.Name]
+	for _, n := range uncovered(y, x) {
+		d.narrow("never %s is new or more", n)
 	}
-	before, after := list(d.old, d.a), list(d.plan, d.b)
-	for _, y := range after {
-		if !slices.ContainsFunc(before, func(x grant) bool { return x.covers(y) }) {
-			d.narrow("never %s is new or more", y.name)
-		}
-	}
-	for _, x := range before {
-		if !slices.ContainsFunc(after, func(y grant) bool { return y.covers(x) }) {
-			d.widen("never %s is less or gone", x.name)
-		}
+	for _, n := range uncovered(x, y) {
+		d.widen("never %s is less or gone", n)
 	}
 }
 
-// lifelines are everybody's: what passes before groups are asked.
+// lifelines are everybody's: they pass before groups are asked.
 func (d *differ) lifelines() {
-	list := func(p *Plan, g Group) (out []grant) {
-		for _, l := range p.Lifelines {
-			if x, ok := p.grant(g, l.Name, l.From, l.To, l.Services, l.Families); ok {
-				out = append(out, x)
-			}
-		}
-		return out
-	}
-	before, after := list(d.old, d.a), list(d.plan, d.b)
-	for _, x := range before {
-		if !slices.ContainsFunc(after, func(y grant) bool { return y.covers(x) }) {
-			d.narrow("the lifeline %s is less or gone", x.name)
-		}
-	}
-	for _, y := range after {
-		if !slices.ContainsFunc(before, func(x grant) bool { return x.covers(y) }) {
-			d.widen("the lifeline %s is new or more", y.name)
-		}
-	}
+	d.compare(d.before.lifelines, d.after.lifelines, "the lifeline %s is less or gone", "the lifeline %s is new or more")
 }
 
 // refactor compares the rules that replace the group's own. A refactoring that
 // is new changes nothing by itself: it is a step of its own.
 func (d *differ) refactor() {
-	list := func(p *Plan, name string) (out []grant, ok bool) {
-		for _, r := range p.Refactor {
-			if !slices.Contains(r.Groups, name) {
-				continue
-			}
-			ok = true
-			for _, a := range r.Allow {
-				x := grant{name: r.Name, services: a.Services, families: bothFamilies}
-				x.to, x.everywhere = p.Resolve(a.To)
-				out = append(out, x)
-			}
-		}
-		return out, ok
-	}
-	before, had := list(d.old, d.a.Name)
-	after, has := list(d.plan, d.b.Name)
+	had, has := len(d.before.refactor[d.a.Name]) > 0, len(d.after.refactor[d.b.Name]) > 0
 	switch {
 	case had && !has:
 		d.narrow("its refactoring is gone")
 	case had && has:
-		for _, x := range before {
-			if !slices.ContainsFunc(after, func(y grant) bool { return y.covers(x) }) {
-				d.narrow("the refactoring %s allows less", x.name)
-			}
-		}
-		for _, y := range after {
-			if !slices.ContainsFunc(before, func(x grant) bool { return x.covers(y) }) {
-				d.widen("the refactoring %s allows more", y.name)
-			}
-		}
+		d.compare(d.before.refactor, d.after.refactor, "the refactoring %s allows less", "the refactoring %s allows more")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"weir/phases/flow"
 )
@@ -159,9 +160,17 @@ func orNone(fs []flow.Family) string {
 // whole are found.
 func (d *decoder) contradictions(root *node) {
 	entries, nevers := items(root.get("declared"), mapping), items(root.get("never"), mapping)
+	from := make([][]Clients, len(nevers))
+	for j, n := range d.p.Never {
+		from[j] = d.p.Clients(n.From)
+	}
 	for i, e := range d.p.Declared {
+		if d.hurt(entries[i]) {
+			continue
+		}
+		clients := d.p.Clients(e.From)
 		for j, n := range d.p.Never {
-			if i < len(entries) && j < len(nevers) && !d.hurt(entries[i]) && !d.hurt(nevers[j]) && d.p.collide(e, n) {
+			if !d.hurt(nevers[j]) && servicesMeet(e.Services, n.Services) && d.p.meet(e.To, n.To) && clientsMeet(clients, from[j]) {
 				d.addAt(e.Pos.Line, e.Pos.Col, fmt.Sprintf("%s is forbidden by never %s (line %d)", e.Name, n.Name, n.Pos.Line), "narrow one of them: never wins")
 			}
 		}
@@ -173,8 +182,8 @@ func (d *decoder) contradictions(root *node) {
 			if d.hurt(steps[i]) || d.hurt(root.get("never")) {
 				continue
 			}
-			for _, n := range d.p.Never {
-				if d.p.forbids(n, r.Groups, a) {
+			for k, n := range d.p.Never {
+				if d.p.forbids(n, from[k], r.Groups, a) {
 					d.addAt(rules[j].line, rules[j].col, fmt.Sprintf("all of this is forbidden by never %s (line %d)", n.Name, n.Pos.Line), "remove one of them: never wins")
 				}
 			}
@@ -183,28 +192,25 @@ func (d *decoder) contradictions(root *node) {
 }
 
 // forbids says whether never leaves nothing of a rule, for all of the groups.
-func (p *Plan) forbids(n Never, groups []string, a AllowRule) bool {
-	allowed := grant{services: a.Services, families: bothFamilies}
-	allowed.to, allowed.everywhere = p.Resolve(a.To)
-	for _, name := range groups {
-		g := p.Group(name)
-		if g == nil {
-			return false
-		}
-		if x, ok := p.grant(*g, n.Name, n.From, n.To, n.Services, nil); !ok || !x.covers(allowed) {
-			return false
-		}
-	}
-	return len(groups) > 0
-}
-
-func (p *Plan) collide(e Declared, n Never) bool {
-	if len(n.Services) > 0 && !slices.ContainsFunc(e.Services, func(s flow.Service) bool {
-		return slices.ContainsFunc(n.Services, s.Overlaps)
-	}) {
+func (p *Plan) forbids(n Never, clients []Clients, groups []string, a AllowRule) bool {
+	x, y := grant{services: n.Services, families: bothFamilies}, grant{services: a.Services, families: bothFamilies}
+	x.to, x.everywhere = p.Resolve(n.To)
+	y.to, y.everywhere = p.Resolve(a.To)
+	if len(groups) == 0 || !x.covers(y) {
 		return false
 	}
-	return p.meet(e.To, n.To) && p.meetClients(e.From, n.From)
+	for _, name := range groups {
+		if !slices.ContainsFunc(clients, func(c Clients) bool { return c.Group == name && len(c.Endpoints) == 0 }) {
+			return false
+		}
+	}
+	return true
+}
+
+// servicesMeet says whether a never rule's services, all where there are none,
+// and a flow's have one in common.
+func servicesMeet(of, never []flow.Service) bool {
+	return len(never) == 0 || slices.ContainsFunc(of, func(s flow.Service) bool { return slices.ContainsFunc(never, s.Overlaps) })
 }
 
 // meet says whether two destinations have an address in common.
@@ -217,16 +223,16 @@ func (p *Plan) meet(a, b Target) bool {
 	return slices.ContainsFunc(x, func(q netip.Prefix) bool { return overlapsAny(q, y) })
 }
 
-func (p *Plan) meetClients(a, b Target) bool {
-	for _, x := range p.Clients(a) {
-		for _, y := range p.Clients(b) {
-			if x.Group != y.Group {
-				continue
-			}
-			if len(x.Endpoints) == 0 || len(y.Endpoints) == 0 ||
-				slices.ContainsFunc(x.Endpoints, func(q netip.Prefix) bool { return overlapsAny(q, y.Endpoints) }) {
-				return true
-			}
+// clientsMeet says whether an endpoint may be in both; both are sorted by group.
+func clientsMeet(a, b []Clients) bool {
+	for _, x := range a {
+		i, ok := slices.BinarySearchFunc(b, x.Group, func(c Clients, name string) int { return strings.Compare(c.Group, name) })
+		if !ok {
+			continue
+		}
+		if len(x.Endpoints) == 0 || len(b[i].Endpoints) == 0 ||
+			slices.ContainsFunc(x.Endpoints, func(q netip.Prefix) bool { return overlapsAny(q, b[i].Endpoints) }) {
+			return true
 		}
 	}
 	return false

@@ -119,16 +119,21 @@ type Clients struct {
 // decided first. The result is sorted by group.
 func (p *Plan) Clients(from Target) []Clients {
 	var out []Clients
-	for _, g := range p.Groups {
-		whole := from.Any || from.Inside && !g.Self || from.Self && (g.Self || g.Name == Unassigned && p.output())
-		for _, name := range from.Groups {
-			whole = whole || slices.Contains(p.Heirs(name), g.Name)
+	named, owners := map[string]bool{}, make([]string, len(from.Prefixes))
+	for _, name := range from.Groups {
+		for _, heir := range p.Heirs(name) {
+			named[heir] = true
 		}
-		if whole {
+	}
+	for i, x := range from.Prefixes {
+		owners[i] = p.owner(x)
+	}
+	for _, g := range p.Groups {
+		if from.Any || from.Inside && !g.Self || from.Self && (g.Self || g.Name == Unassigned && p.output()) || named[g.Name] {
 			out = append(out, Clients{Group: g.Name})
 			continue
 		}
-		if ends := p.endpoints(g, from.Prefixes); len(ends) > 0 {
+		if ends := p.endpoints(g, from.Prefixes, owners); len(ends) > 0 {
 			out = append(out, Clients{g.Name, ends})
 		}
 	}
@@ -137,20 +142,21 @@ func (p *Plan) Clients(from Target) []Clients {
 
 func (p *Plan) output() bool { return slices.Contains(p.Scope.Hooks, "output") }
 
-// endpoints are those of the prefixes that can hold a member of the group.
-func (p *Plan) endpoints(g Group, of []netip.Prefix) []netip.Prefix {
+// endpoints are those of the prefixes that can hold a member of the group;
+// owners are the owners of the prefixes.
+func (p *Plan) endpoints(g Group, of []netip.Prefix, owners []string) []netip.Prefix {
 	var out []netip.Prefix
-	for _, x := range of {
+	for i, x := range of {
 		if !slices.Contains(g.Families, flow.FamilyOf(x.Addr())) {
 			continue
 		}
-		if len(g.MACs) > 0 || len(g.Ifaces) > 0 || g.Name == Unassigned && p.owner(x) == Unassigned {
+		if len(g.MACs) > 0 || len(g.Ifaces) > 0 || g.Name == Unassigned && owners[i] == Unassigned {
 			if overlapsAny(x, p.Scope.Inside) || len(p.Scope.InsideIfaces) > 0 || len(p.Scope.Inside) == 0 {
 				out = append(out, x)
 				continue
 			}
 		}
-		if g.Name != Unassigned && p.owner(x) == g.Name {
+		if g.Name != Unassigned && owners[i] == g.Name {
 			out = append(out, x)
 			continue
 		}
