@@ -171,9 +171,9 @@ func (e *env) advance(ctx context.Context, in api.AdvanceArgs, yes bool) error {
 	if err := e.call(ctx, "status", struct{}{}, &s); err != nil {
 		return err
 	}
-	// A step that nobody has approved yet, and that one local yes suffices for, is
-	// frozen again: what was answered meanwhile counts.
-	if s.Request == nil || s.SelfServe && len(s.Request.Have) == 0 {
+	// A step that one local yes suffices for is frozen again where what it was
+	// frozen from has changed: an answer counts at once.
+	if s.Request == nil || s.SelfServe && (s.Stale || s.Request.Refused != "") {
 		var r api.Requested
 		if err := e.call(ctx, "request", api.StepArgs{}, &r); err != nil {
 			return err

@@ -140,6 +140,7 @@ type Status struct {
 	Counters   map[string]Counts `json:"counters,omitempty"`
 	Exceptions []Exception       `json:"exceptions,omitempty"`
 	SelfServe  bool              `json:"selfServe,omitempty"` // one local yes suffices for what waits
+	Stale      bool              `json:"stale,omitempty"`     // a question was answered since what waits was frozen
 }
 
 // Exception is a live unblock or quarantine.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+	"weir/phases/enforce"
 
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/exit"
@@ -280,6 +282,7 @@ func (d *Daemon) status(ctx context.Context, c caller, in None) (api.Status, err
 	if out.Request != nil {
 		rule := d.machine.State().Heads[out.Request.Digest].Step.Approval
 		out.SelfServe = rule.Quorum == 1 && rule.SelfApproval
+		out.Stale = slices.ContainsFunc(d.answers, func(a enforce.Answer) bool { return a.At.After(out.Request.At) })
 	}
 	if w, ok := d.evidence.Witnessed(); ok {
 		out.Witnessed = &w
