@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 //	until SECONDS match REGEXP gw …  and until its stdout matches
 //	save NAME                    keep stdout's last word
 //
-// and those of scriptlab_test.go.
+// and those of scriptlab_test.go and honeypot_test.go.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -57,6 +57,8 @@ func TestScript(t *testing.T) {
 			"denied": cmdDenied, "open": cmdOpen, "alive": cmdAlive, "dead": cmdDead, "until": cmdUntil,
 			"save": cmdSave, "client": cmdClient, "serve": cmdServe, "signal": cmdSignal, "upto": cmdUpto,
 			"foreign": cmdForeign, "rules": cmdRules, "sysctls": cmdSysctls, "forget": cmdForget, "arrives": cmdArrives,
+			"probes": cmdProbes, "restored": cmdRestored,
+			"lured": cmdLured, "refused": cmdRefused, "lure": cmdLure, "cut": cmdCut,
 		},
 	})
 }
@@ -302,6 +304,12 @@ func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 			if err = nil; exchange(ts, args[2], 600*time.Millisecond) == nil {
 				err = fmt.Errorf("connection %s still answers", args[2])
 			}
+		case "lured":
+			err = lured(ts, args[2:])
+		case "refused":
+			err = refused(ts, args[2:])
+		case "cut":
+			err = cut(ts, args[2:])
 		default:
 			ts.Fatalf("until cannot repeat %s", args[1])
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -103,7 +105,9 @@ func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(c.Process.Signal(map[string]os.Signal{"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}[args[1]]))
 }
 
-// upto STEP: advance and confirm until the step is in force.
+// upto STEP [NAME]: advance and confirm until the step is in force. With a name,
+// what decides and what passes is written down at each confirm, as NAME.STEP
+// with ".rules" and ".probes" ("/" and ":" become "+").
 func cmdUpto(ts *testscript.TestScript, neg bool, args []string) {
 	drilled := false
 	end := time.Now().Add(30 * time.Second)
@@ -127,6 +131,13 @@ func cmdUpto(ts *testscript.TestScript, neg bool, args []string) {
 		err := quietGW(ts, []string{"weir", "advance", "--yes"})
 		if err == nil {
 			err = quietGW(ts, []string{"weir", "confirm"})
+		}
+		if err == nil && len(args) > 1 {
+			at := strings.NewReplacer("/", "+", ":", "+").Replace(strings.TrimSpace(strings.TrimPrefix(stageOf(ts).out, "confirmed")))
+			cmdRules(ts, false, []string{args[1] + "." + at + ".rules"})
+			if at != "monitor" { // what is probed there would be evidence
+				cmdProbes(ts, false, []string{args[1] + "." + at + ".probes"})
+			}
 		}
 		if err != nil && time.Now().After(end) {
 			ts.Fatalf("not at %s in time but at %s: %v: %s", args[0], s.Data.Step, err, stageOf(ts).errs)
@@ -235,6 +246,50 @@ func cmdForget(ts *testscript.TestScript, neg bool, args []string) {
 		_, err := capture.DeleteConnections(context.Background(), capture.Options{Now: time.Now}, func(flow.Record) bool { return true })
 		return err
 	}))
+}
+
+// probes FILE writes what passes and what does not: from every client, both
+// families, to some services.
+func cmdProbes(ts *testscript.TestScript, neg bool, args []string) {
+	w := stageOf(ts)
+	from := maps.Clone(w.more)
+	if from == nil {
+		from = map[string]*netns.NS{}
+	}
+	from["client"] = w.lab.Client
+	var lines []string
+	var mu sync.Mutex // guards lines
+	var all sync.WaitGroup
+	for name, n := range from {
+		for _, what := range [][]string{{"tcp", "443"}, {"tcp", "80"}, {"tcp", "9999"}, {"udp", "53"}, {"udp", "514"}, {"icmp", "8"}} {
+			for _, v := range []string{"v4", "v6"} {
+				all.Go(func() {
+					word := "passes"
+					if try(n, what[0], addresses([]string{what[0], what[1], v})[0]) != nil {
+						word = "is denied"
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					lines = append(lines, fmt.Sprintf("%s %s/%s %s %s\n", name, what[0], what[1], v, word))
+				})
+			}
+		}
+	}
+	all.Wait()
+	slices.Sort(lines)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Join(lines, "")), 0o644))
+}
+
+// restored NAME.STEP: what decides and what passes is what was written down
+// when the step was confirmed.
+func cmdRestored(ts *testscript.TestScript, neg bool, args []string) {
+	cmdRules(ts, false, []string{"now.rules"})
+	cmdProbes(ts, false, []string{"now.probes"})
+	for _, kind := range []string{".rules", ".probes"} {
+		if was, is := ts.ReadFile(args[0]+kind), ts.ReadFile("now"+kind); was != is {
+			ts.Fatalf("%s: was\n%s\nis\n%s", kind, was, is)
+		}
+	}
 }
 
 // arrives [SOURCE] PROTO PORT [v4|v6]: one packet, which nobody answers, reaches
