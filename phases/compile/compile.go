@@ -236,7 +236,8 @@ func (b *builder) digest(rev nft.Revision) string {
 	h := sha256.New()
 	small := rev.Ruleset
 	small.Sets = slices.Clone(b.sets)
-	fmt.Fprintln(h, text(rev.Skeleton), text(small))
+	rev.Skeleton.WriteTo(h) //nolint:errcheck // a hash cannot fail
+	small.WriteTo(h)        //nolint:errcheck
 	for _, s := range b.content.sorted() {
 		sum := b.content.sums[s.Name]
 		h.Write(sum[:])

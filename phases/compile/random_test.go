@@ -23,7 +23,7 @@ var (
 	poolOutside = []string{"198.51.100.0/24", "198.51.100.7/32", "198.51.100.6/31", "198.51.100.128/25", "128.0.0.0/1", "255.255.255.0/24", "192.0.2.1/32",
 		"2001:db8::/32", "2001:db8:1::/64", "2001:db8:1::7/128", "2000::/3", "ffff::/16", "2001:db8:1::6/127"}
 	poolEverywhere = []string{"0.0.0.0/0", "::/0"}
-	poolServices   = []string{"tcp/443", "tcp/80", "tcp/440-450", "tcp/0", "tcp/65535", "tcp/1-65535", "tcp", "udp/53", "udp/50-60", "udp", "sctp/5000",
+	poolServices   = []string{"tcp/443", "tcp/80", "tcp/441-443", "tcp/440-450", "tcp/0", "tcp/65535", "tcp/1-65535", "tcp", "udp/53", "udp/50-60", "udp", "sctp/5000",
 		"icmp/8", "icmp", "icmp/5-20", "icmpv6/128-129", "icmpv6", "icmpv6/128", "esp", "gre", "ip/41", "udplite/7"}
 	poolMACs   = []string{"02:00:5e:10:00:07", "02:00:5e:10:00:08"}
 	poolGroups = []string{"desks", "servers", "cameras", "guests"}
@@ -150,8 +150,8 @@ func drawWorld(t *rapid.T) *oracle.World {
 		w.NoSpare = append(w.NoSpare, compile.Lifeline{From: []netip.Prefix{p}, To: prefixes(to)})
 	}
 	if rapid.Bool().Draw(t, "unblock") {
-		w.Unblocked = []compile.Lifeline{{From: prefixes("10.20.1.0/24"), To: prefixes("198.51.100.0/25"), Services: services("tcp/443")},
-			{From: prefixes("fd20:0:0:1::/64"), To: prefixes("2001:db8:1::/64"), Services: services("tcp/443")}}
+		w.Unblocked = []compile.Lifeline{{From: prefixes("10.20.0.0/16"), To: prefixes("128.0.0.0/1"), Services: services("tcp/440-450")},
+			{From: prefixes("fd20::/48"), To: prefixes("2000::/3"), Services: services("tcp/440-450")}}
 	}
 	return w
 }
@@ -291,7 +291,7 @@ func TestCompiledEqualsOracle(t *testing.T) {
 			r.Fatal(err)
 		}
 		m := machine(t, rev, w)
-		for range 100 {
+		for range 300 {
 			p := drawPacket(r, in.Scope.Hooks)
 			want := oracle.Judge(in, w, p)
 			got, err := m.Eval(p)
