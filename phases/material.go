@@ -33,7 +33,7 @@ type Material struct {
 // input is everything that a step's revision is computed from. over is the
 // confirmed step that it is frozen upon, or nil.
 func input(plan plans.Plan, step Step, over *Frozen, m Material) (compile.Input, error) {
-	rules, err := rulesFor(plan, step, over, m.Policy)
+	rules, err := rulesFor(plan, step, over, m.Policy, m.UpTo)
 	if err != nil {
 		return compile.Input{}, err
 	}
@@ -80,6 +80,20 @@ func input(plan plans.Plan, step Step, over *Frozen, m Material) (compile.Input,
 	}
 	in.Never = nevers
 	return in, nil
+}
+
+func expired(r policy.Rule, now time.Time) bool { return !r.Expires.IsZero() && !now.Before(r.Expires) }
+
+// Expired lists the rules of a frozen step that have expired. They allow until
+// the next step, or the same one requested again: a finding for their owners.
+func Expired(f Frozen, now time.Time) []policy.Rule {
+	var out []policy.Rule
+	for _, r := range f.Input.Policy.Rules {
+		if expired(r, now) {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // neversFor: what an answer says of a group that denies already waits until
@@ -186,14 +200,15 @@ func inFamilies(l compile.Lifeline, families []flow.Family) (compile.Lifeline, b
 // evidence would add or take away is a step of its own. That step is the
 // confirmed one requested again, or the one with which a changed plan comes
 // into force: there such a group gets the fresh rules beside the old ones, so
-// that nothing that passes now is denied.
-func rulesFor(plan plans.Plan, step Step, over *Frozen, fresh policy.Policy) (policy.Policy, error) {
+// that nothing that passes now is denied. A rule that has expired goes with any
+// step: that it would was approved with it.
+func rulesFor(plan plans.Plan, step Step, over *Frozen, fresh policy.Policy, now time.Time) (policy.Policy, error) {
 	denies := func(group string) bool { return keeps(step, over, group) }
 	widen := widens(plan, step, over)
 	var out policy.Policy
 	if over != nil {
 		for _, r := range over.Input.Policy.Rules {
-			if denies(r.Group) {
+			if denies(r.Group) && !expired(r, now) {
 				out.Rules = append(out.Rules, r)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"weir/phases/compile"
 	"weir/phases/policy"
@@ -123,5 +124,40 @@ func TestInputSaysWhatTheStepSays(t *testing.T) {
 	st, _ = find(Expand(plan), "enforce/block:desks")
 	if in, _ = input(plan, st, nil, Material{}); in.Groups[1].Share != 0 || fmt.Sprint(in.Groups[1].Prefixes) != "[10.2.1.0/24]" || in.Groups[0].Treatment != compile.Drop {
 		t.Errorf("%+v", in.Groups)
+	}
+}
+
+// TestExpiredRulesGo: a declared flow that has expired is listed, and goes with
+// the next step or the same one requested again, also of a group that denies.
+func TestExpiredRulesGo(t *testing.T) {
+	s := newScript(t)
+	s.run("apply:p drill to:enforce/alert")
+	end := s.w.now.Add(time.Hour)
+	ask := func(name string) {
+		mat := Material{Facts: facts(s.w), UpTo: s.w.now, Policy: policy.Policy{Rules: []policy.Rule{
+			{Group: "cameras", Services: services("tcp/443")}, {Group: "cameras", Services: services("tcp/22"), Reason: policy.DeclaredBy, Expires: end}}}}
+		if !s.w.now.Before(end) {
+			mat.Policy.Rules = mat.Policy.Rules[:1]
+		}
+		if _, _, err := s.m.Request(ctx, s.w.now, anna, name, mat); err != nil {
+			t.Fatal(err)
+		}
+		s.run("ok:ben ok:cleo arm yes")
+	}
+	ask("enforce/block:cameras")
+	if got := rulesOf(s, "cameras"); got != "[tcp/22] [tcp/443]" {
+		t.Fatal(got)
+	}
+	f, err := s.m.Frozen(s.m.State().Stable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(Expired(f, end.Add(-1))) != 0 || len(Expired(f, end)) != 1 {
+		t.Error(Expired(f, end))
+	}
+	s.run("wait:2h")
+	ask("enforce/block:cameras")
+	if got := rulesOf(s, "cameras"); got != "[tcp/443]" {
+		t.Error(got)
 	}
 }

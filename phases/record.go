@@ -22,6 +22,7 @@ const (
 	Lapsed    Kind = "lapsed"  // a trial ended by itself
 	Adopted   Kind = "adopted" // the kernel was changed without the journal
 	Emptied   Kind = "emptied" // the table is gone: a reboot, or somebody deleted it
+	TakenOut  Kind = "removed" // the table was removed on purpose
 	Paused    Kind = "paused"
 	Resumed   Kind = "resumed"
 	Drilled   Kind = "drilled"  // the unblock procedure was exercised
@@ -96,7 +97,7 @@ type Record struct {
 	Pauses   bool          `json:"pauses,omitempty"`   // rollback, adopted: the rollout is paused by it
 }
 
-var kinds = []Kind{Applied, Requested, Approved, Denied, Intent, Seen, Lapsed, Adopted, Emptied, Paused, Resumed, Drilled, Answered, Noted}
+var kinds = []Kind{Applied, Requested, Approved, Denied, Intent, Seen, Lapsed, Adopted, Emptied, TakenOut, Paused, Resumed, Drilled, Answered, Noted}
 
 // UnmarshalText refuses unknown text: a newer weir wrote it.
 func (k *Kind) UnmarshalText(b []byte) error {

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Removed records that weir's table was taken out of the kernel on purpose. The
+// Removed records that weir's table was taken out of the kernel on purpose:
+// nothing is restored, and the rollout begins anew with its first step. The
 // kernel is looked at first: ErrNotDone where the table is still there.
 func (m *Machine) Removed(ctx context.Context, now time.Time, by Actor) error {
 	look, err := m.Kernel.Look(ctx)
@@ -17,6 +18,6 @@ func (m *Machine) Removed(ctx context.Context, now time.Time, by Actor) error {
 	if look.Present {
 		return ErrNotDone
 	}
-	_, err = m.append(Record{At: now, Kind: Emptied, Actor: by, Boot: look.BootID, Words: "weir's table was removed: everything passes"})
+	_, err = m.append(Record{At: now, Kind: TakenOut, Actor: by, Boot: look.BootID, Words: "weir's table was removed: everything passes"})
 	return err
 }

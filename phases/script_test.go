@@ -22,6 +22,7 @@ import (
 //	restart      a new process           reboot        a new, empty kernel
 //	delete       somebody deletes the table
 //	hand:TO      nft -f of the backout   raw:TO        its bytes, without the daemon
+//	remove       weir removes the table
 //	foreign      somebody writes the maps look         recover
 //	open:G       check that G is denied nothing
 //	restore      after a reboot          to:STEP       every step up to STEP, confirmed
@@ -130,6 +131,9 @@ func (s *script) do(word string) error {
 			r.Kind = nft.TxHold
 		}
 		return w.Rollback(ctx, r)
+	case "remove":
+		w.k.Delete()
+		return m.Removed(ctx, w.now, anna)
 	case "foreign":
 		r := nft.Rollback{ID: "rffffffffffff", Entry: map[string]string{"f": "rffffffffffff_f", "o": "rffffffffffff_o"},
 			Hooks: []string{"f", "o"}, Tx: "somebody", Kind: nft.TxRollback}
@@ -321,6 +325,8 @@ func TestScripts(t *testing.T) {
 		{"back to what the reboot unloaded", start + "to:enforce/block:desks reboot restore back", "enforce/block:pilot paused"},
 		{"deleted", start + "to:enforce/block:desks delete back=nothing", "- gone"},
 
+		{"removed on purpose", start + "to:enforce/block:desks group:cameras remove restore=nothing resume to:enforce/block:cameras", "enforce/block:cameras"},
+		{"removed in a trial", start + "to:enforce/alert req ok:ben ok:cleo arm remove req", "-"},
 		{"foreign", start + "to:enforce/block:desks foreign arm=paused resume arm=drift req=drift", "rffffffffffff drift"},
 		{"half a switch", start + "to:enforce/block:desks foreign:half arm=paused resume arm=drift back:enforce/alert", "enforce/alert paused"},
 		{"honeypot", "apply:pot drill to:enforce/block:desks back back resume to:watch", "watch"},

@@ -197,6 +197,10 @@ func (s *State) apply(r Record) {
 		s.WasBack = slices.Sorted(maps.Keys(s.Back))
 		s.Back = map[string]bool{}
 		s.open(r.At, denying(s.targetsOf(s.Stable)), r.Words)
+	case TakenOut:
+		s.Trial, s.Gone, s.Drift, s.WasBack = nil, false, "", nil
+		s.rolledBack("", "", nil, r.At, r.Words)
+		s.Back = map[string]bool{}
 	case Paused:
 		s.Pause = &Pause{r.Actor, r.At, r.Words}
 	case Resumed:
