@@ -9,6 +9,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"weir/phases"
 )
@@ -20,7 +21,7 @@ func openTest(t *testing.T, path string) *Journal {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := j.Check(); err != nil && !errors.Is(err, bolt.ErrDatabaseNotOpen) {
+		if err := j.Check(); err != nil && !errors.Is(err, berrors.ErrDatabaseNotOpen) {
 			t.Error("the file is not consistent:", err)
 		}
 		j.Close()
