@@ -76,7 +76,9 @@ func minus(a, b map[space][]cell) []Box {
 				rest = append(rest, c)
 			}
 		}
-		for _, c := range subtract(cell{all, all, 0, s.proto.Max()}, rest, b[s]) {
+		var parts []cell
+		parts = append(parts, subtract(cell{all, all, 0, s.proto.Max()}, rest, b[s], &parts)...)
+		for _, c := range parts {
 			out = append(out, Box{s.group, s.fam, c.client, c.server, flow.Service{Proto: s.proto, Lo: c.lo, Hi: c.hi}})
 		}
 	}
@@ -84,8 +86,10 @@ func minus(a, b map[space][]cell) []Box {
 	return slices.Compact(out)
 }
 
-// subtract returns the part of region that a covers and b does not.
-func subtract(region cell, a, b []cell) []cell {
+// subtract finds the part of region that a covers and b does not. Cells whose
+// server is all of region's are returned, as they may join with a neighbour's;
+// the others go to out.
+func subtract(region cell, a, b []cell, out *[]cell) []cell {
 	a = clip(region, a)
 	if len(a) == 0 {
 		return nil
@@ -105,20 +109,21 @@ func subtract(region cell, a, b []cell) []cell {
 	}
 	switch {
 	case narrowServer:
-		l, r := halves(region.server)
 		left, right := region, region
-		left.server, right.server = l, r
-		return join(subtract(left, a, b), subtract(right, a, b), l, r, region.server,
-			func(c *cell) *netip.Prefix { return &c.server })
+		left.server, right.server = halves(region.server)
+		joined, alone := join(subtract(left, a, b, out), subtract(right, a, b, out),
+			left.server, right.server, region.server, func(c *cell) *netip.Prefix { return &c.server })
+		*out = append(*out, alone...)
+		return joined
 	case narrowClient:
-		l, r := halves(region.client)
 		left, right := region, region
-		left.client, right.client = l, r
-		return join(subtract(left, a, b), subtract(right, a, b), l, r, region.client,
-			func(c *cell) *netip.Prefix { return &c.client })
+		left.client, right.client = halves(region.client)
+		joined, alone := join(subtract(left, a, b, out), subtract(right, a, b, out),
+			left.client, right.client, region.client, func(c *cell) *netip.Prefix { return &c.client })
+		return append(joined, alone...)
 	}
 	// every b spans all servers and clients of the region: only services remain
-	var out []cell
+	var rest []cell
 	for _, c := range maximal(a) {
 		parts := []cell{c}
 		for _, d := range b {
@@ -128,9 +133,9 @@ func subtract(region cell, a, b []cell) []cell {
 			}
 			parts = next
 		}
-		out = append(out, parts...)
+		rest = append(rest, parts...)
 	}
-	return out
+	return rest
 }
 
 // cutService takes the ports of d out of p.
@@ -201,30 +206,35 @@ func halves(p netip.Prefix) (netip.Prefix, netip.Prefix) {
 	return netip.PrefixFrom(p.Addr(), p.Bits()+1), netip.PrefixFrom(upper, p.Bits()+1)
 }
 
-// join puts two halves together; what is in both becomes one.
-func join(left, right []cell, l, r, whole netip.Prefix, of func(*cell) *netip.Prefix) []cell {
-	twin := map[cell]bool{}
-	for _, c := range right {
-		twin[c] = true
+// join puts two halves together: what is in both becomes one, the rest stands
+// alone.
+func join(left, right []cell, l, r, whole netip.Prefix, of func(*cell) *netip.Prefix) (joined, alone []cell) {
+	if len(left) == 0 || len(right) == 0 {
+		return nil, append(left, right...)
 	}
-	out := left[:0:0]
+	twins := make(map[cell]bool, len(right))
+	for _, c := range right {
+		if *of(&c) == r {
+			twins[c] = false
+		}
+	}
 	for _, c := range left {
 		t := c
-		if *of(&t) == l {
-			*of(&t) = r
-			if twin[t] {
-				delete(twin, t)
-				*of(&c) = whole
-			}
+		*of(&t) = r
+		if _, ok := twins[t]; ok && *of(&c) == l {
+			twins[t] = true
+			*of(&c) = whole
+			joined = append(joined, c)
+			continue
 		}
-		out = append(out, c)
+		alone = append(alone, c)
 	}
 	for _, c := range right {
-		if twin[c] {
-			out = append(out, c)
+		if !twins[c] {
+			alone = append(alone, c)
 		}
 	}
-	return out
+	return joined, alone
 }
 
 // pairwise is the number of cells up to which all pairs are compared.
