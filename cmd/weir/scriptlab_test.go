@@ -148,6 +148,15 @@ func cmdUpto(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// garbage FILE overwrites a file in place with what no program can read.
+func cmdGarbage(ts *testscript.TestScript, neg bool, args []string) {
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_WRONLY, 0)
+	ts.Check(err)
+	defer f.Close()
+	_, err = f.WriteAt(bytes.Repeat([]byte("garbage "), 4096), 0)
+	ts.Check(err)
+}
+
 // nftText runs nft in the gateway.
 func nftText(ts *testscript.TestScript, args ...string) string {
 	out, err := stageOf(ts).lab.Gateway.Command("nft", args...).Output()
