@@ -47,3 +47,20 @@ func BenchmarkIndex(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkEqual(b *testing.B) {
+	for _, n := range []int{1000, 100000} {
+		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) {
+			p, q := manyFlows(n), manyFlows(n)
+			for i := range q.Rules {
+				q.Rules[i].Services = append([]flow.Service{flow.Single(flow.TCP, 9)}, q.Rules[i].Services...)
+				p.Rules[i].Services = append(p.Rules[i].Services, flow.Single(flow.TCP, 9))
+			}
+			for b.Loop() {
+				if !Equal(p, q) {
+					b.Fatal("not equal")
+				}
+			}
+		})
+	}
+}

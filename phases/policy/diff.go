@@ -10,8 +10,21 @@ import (
 // Equal says whether two policies allow the same flows, in the named groups or
 // in all.
 func Equal(a, b Policy, groups ...string) bool {
-	onlyA, onlyB := Diff(a, b, groups...)
-	return len(onlyA)+len(onlyB) == 0
+	return Within(a, b, groups...) && Within(b, a, groups...)
+}
+
+// Within says whether everything that a allows b allows too, in the named
+// groups or in all. It ends at the first flow that it finds.
+func Within(a, b Policy, groups ...string) bool {
+	want := func(box Box) bool { return len(groups) == 0 || slices.Contains(groups, box.Group) }
+	x, y := split(a, want), split(b, want)
+	for s, cells := range x {
+		all := everywhere[s.fam]
+		if exceeds(cell{all, all, 0, s.proto.Max()}, without(cells, y[s]), y[s]) {
+			return false
+		}
+	}
+	return true
 }
 
 // Diff returns the flows that only one of two policies allows, in the named
@@ -66,24 +79,73 @@ func minus(a, b map[space][]cell) []Box {
 	var out []Box
 	for s, cells := range a {
 		all := everywhere[s.fam]
-		same := make(map[cell]bool, len(b[s]))
-		for _, c := range b[s] {
-			same[c] = true
-		}
-		var rest []cell
-		for _, c := range cells {
-			if !same[c] {
-				rest = append(rest, c)
-			}
-		}
 		var parts []cell
-		parts = append(parts, subtract(cell{all, all, 0, s.proto.Max()}, rest, b[s], &parts)...)
+		parts = append(parts, subtract(cell{all, all, 0, s.proto.Max()}, without(cells, b[s]), b[s], &parts)...)
 		for _, c := range parts {
 			out = append(out, Box{s.group, s.fam, c.client, c.server, flow.Service{Proto: s.proto, Lo: c.lo, Hi: c.hi}})
 		}
 	}
 	slices.SortFunc(out, CompareBoxes)
 	return slices.Compact(out)
+}
+
+// without returns the cells that are not in b as they are.
+func without(a, b []cell) []cell {
+	same := make(map[cell]bool, len(b))
+	for _, c := range b {
+		same[c] = true
+	}
+	var rest []cell
+	for _, c := range a {
+		if !same[c] {
+			rest = append(rest, c)
+		}
+	}
+	return rest
+}
+
+// exceeds says whether subtract would find anything.
+func exceeds(region cell, a, b []cell) bool {
+	a = clip(region, a)
+	if len(a) == 0 {
+		return false
+	}
+	region = bound(a)
+	b = clip(region, b)
+	if len(b) == 0 {
+		return true
+	}
+	left, right := region, region
+	for _, c := range b {
+		if c == region {
+			return false
+		}
+	}
+	for _, c := range b {
+		switch {
+		case c.server != region.server:
+			left.server, right.server = halves(region.server)
+		case c.client != region.client:
+			left.client, right.client = halves(region.client)
+		default:
+			continue
+		}
+		return exceeds(left, a, b) || exceeds(right, a, b)
+	}
+	for _, c := range a {
+		parts := []cell{c}
+		for _, d := range b {
+			var next []cell
+			for _, p := range parts {
+				next = append(next, cutService(p, d)...)
+			}
+			parts = next
+		}
+		if len(parts) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // subtract finds the part of region that a covers and b does not. Cells whose

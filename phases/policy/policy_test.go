@@ -148,6 +148,9 @@ func TestDiffIsExact(t *testing.T) {
 		if Equal(a, b) != (len(onlyA)+len(onlyB) == 0) {
 			t.Fatalf("Equal does not agree with Diff: %v %v", onlyA, onlyB)
 		}
+		if Within(a, b) != (len(onlyA) == 0) || Within(b, a) != (len(onlyB) == 0) {
+			t.Fatalf("Within does not agree with Diff: %v %v", onlyA, onlyB)
+		}
 		in := func(boxes []Box, g string, f flow.Flow) bool {
 			for _, b := range boxes {
 				if b.Group == g && b.Contains(f) {
