@@ -3,16 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"weir/cmd/weir/internal/exit"
-	"weir/nft"
-	"weir/nft/kernel"
 	"weir/phases"
 	"weir/phases/policy"
 )
@@ -28,25 +24,15 @@ number of elements in each set with the recorded ruleset of the step in force. W
 step changes. Works from plain files, without the daemon. Exit 2: a difference.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			k, err := kernel.Open(kernel.Options{})
+			h, err := e.hold(c.Context())
 			if err != nil {
 				return err
 			}
-			defer k.Close()
-			look, err := k.Look(c.Context())
-			if err != nil {
-				return err
-			}
-			hs := heads(e.state)
-			id, _ := nft.One(look.Trial)
-			if id == "" {
-				id, _ = nft.One(look.Stable)
-			}
-			cur, known := hs[id]
+			defer h.k.Close()
 			if next || step != "" {
-				return e.diffStep(hs, cur, known, step)
+				return e.diffStep(h, step)
 			}
-			return e.diffKernel(c.Context(), k, look, cur, known)
+			return e.diffKernel(c.Context(), h)
 		},
 	}
 	c.Flags().BoolVar(&next, "next", false, "the frozen step that waits")
@@ -55,41 +41,31 @@ step changes. Works from plain files, without the daemon. Exit 2: a difference.`
 	return c
 })
 
-// readFrozen reads and verifies a frozen step's file.
-func readFrozen(state string, h phases.Head) (phases.Frozen, error) {
-	digest := h.Digest()
-	data, err := os.ReadFile(filepath.Join(state, "frozen", strings.TrimPrefix(digest, "sha256:")+".json"))
-	if err != nil {
-		return phases.Frozen{}, fmt.Errorf("cannot read the frozen step: %w", err)
-	}
-	return phases.DecodeFrozen(digest, data)
-}
-
-func (e *env) diffKernel(ctx context.Context, k *kernel.Kernel, look nft.Look, cur phases.Head, known bool) error {
+func (e *env) diffKernel(ctx context.Context, h *held) error {
 	switch {
-	case !look.Present:
+	case !h.look.Present:
 		fmt.Fprintln(e.out, "weir has no table in the kernel: everything passes")
 		return nil
-	case !known:
-		stable, _ := nft.One(look.Stable)
-		fmt.Fprintf(e.out, "no frozen step is recorded for what the kernel holds (%s)\n", stepName(heads(e.state), stable))
+	case !h.known:
+		fmt.Fprintf(e.out, "no frozen step is recorded for what the kernel holds (%s)\n", h.name())
 		return &difference{}
 	}
-	f, err := readFrozen(e.state, cur)
+	f, err := readFrozen(e.state, h.head)
 	if err != nil {
 		return err
 	}
-	if err := k.Verify(ctx, f.Rules); err != nil {
-		fmt.Fprintf(e.out, "the kernel does not hold %s as it was recorded: %s\n", cur.Step.Name, safe(err.Error()))
+	if err := h.k.Verify(ctx, f.Rules); err != nil {
+		fmt.Fprintf(e.out, "the kernel does not hold %s as it was recorded: %s\n", h.name(), safe(err.Error()))
 		return &difference{}
 	}
-	fmt.Fprintf(e.out, "the kernel holds %s, revision %s: every chain and set, with as many rules and elements as recorded\n", cur.Step.Name, cur.Revision)
+	fmt.Fprintf(e.out, "the kernel holds %s, revision %s: every chain and set, with as many rules and elements as recorded\n", h.name(), h.id)
 	return nil
 }
 
-func (e *env) diffStep(hs map[string]phases.Head, cur phases.Head, known bool, step string) error {
+func (e *env) diffStep(held *held, step string) error {
+	cur, known := held.head, held.known
 	var want *phases.Head
-	for _, h := range hs {
+	for _, h := range held.heads {
 		if step != "" && h.Step.Name != step || step == "" && (!h.At.After(cur.At) || h.Over != cur.Revision) {
 			continue
 		}
@@ -111,11 +87,7 @@ func (e *env) diffStep(hs map[string]phases.Head, cur phases.Head, known bool, s
 		}
 	}
 	changed := false
-	name := phases.StepOff
-	if known {
-		name = cur.Step.Name
-	}
-	fmt.Fprintf(e.out, "from %s to %s\n", name, want.Step.Name)
+	fmt.Fprintf(e.out, "from %s to %s\n", held.name(), want.Step.Name)
 	for _, t := range want.Step.Targets {
 		b, _ := before.Step.Target(t.Group)
 		if b.Group == "" {

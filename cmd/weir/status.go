@@ -2,14 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/exit"
+	"weir/nft"
 	"weir/phases"
 )
 
@@ -158,36 +161,36 @@ func showGates(e *env, gates []phases.GateResult) {
 	}
 }
 
-var _ = register(func(e *env) *cobra.Command {
-	c := &cobra.Command{
-		Use:   "history",
-		Short: "every step, approval, rollback and unblock, with who and when",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			out := []phases.Record{}
-			err := e.call(c.Context(), "history", struct{}{}, &out)
-			if x := exit.From(err); x != nil && x.Code == exit.NoDaemon {
-				if out, err = readHistory(e.state); err == nil {
-					fmt.Fprintln(e.err, "weir: no daemon; this is the plain copy of the journal")
-				}
-			}
-			if err != nil {
-				return err
-			}
-			if e.output == "json" {
-				return e.json("History", out)
-			}
-			t := newTable(e.out, "SEQ", "WHEN", "WHO", "WHAT", "")
-			for _, r := range out {
-				what := string(r.Kind)
-				if r.Op != "" {
-					what += " " + string(r.Op)
-				}
-				t.row(r.Seq, when(r.At, e.now()), r.Actor.Name, what, r.Words)
-			}
-			return t.flush()
-		},
+// bareStatus is status without a daemon.
+func (e *env) bareStatus(ctx context.Context, noDaemon *exit.Error) error {
+	h, err := e.hold(ctx)
+	if err != nil {
+		return errors.Join(noDaemon, err)
 	}
-	e.outputFlag(c)
-	return c
-})
+	defer h.k.Close()
+	look, hs := h.look, h.heads
+	if e.output == "json" {
+		return e.json("Look", look)
+	}
+	fmt.Fprintf(e.out, "no daemon answers on %s; this is what the kernel holds\n", e.socket)
+	if !look.Present {
+		fmt.Fprintln(e.out, "in force  nothing: weir has no table in the kernel, everything passes")
+		return nil
+	}
+	stable, ok := nft.One(look.Stable)
+	if !ok {
+		fmt.Fprintln(e.out, "in force  hooks or families differ: roll back to make them one again")
+	} else {
+		fmt.Fprintf(e.out, "in force  %s\n", stepName(hs, stable))
+	}
+	if trial, ok := nft.One(look.Trial); ok && trial != "" {
+		fmt.Fprintf(e.out, "on trial  %s, %s left as the kernel says\n", stepName(hs, trial), span(look.Left))
+	}
+	if len(look.Back) > 0 {
+		fmt.Fprintf(e.out, "put back  %s\n", strings.Join(look.Back, ", "))
+	}
+	if look.Kind == nft.TxHold {
+		fmt.Fprintln(e.out, "hold      somebody rolled back by hand; nothing is armed until weir resume")
+	}
+	return nil
+}

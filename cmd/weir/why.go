@@ -1,12 +1,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"weir/cmd/weir/internal/api"
+	"weir/cmd/weir/internal/daemon"
 	"weir/cmd/weir/internal/exit"
+	"weir/nft"
+	"weir/phases"
 	"weir/plans"
 )
 
@@ -99,3 +104,32 @@ var _ = register(func(e *env) *cobra.Command {
 	e.outputFlag(c)
 	return c
 })
+
+// bareExplain is explain without a daemon: the kernel says which revision is in
+// force, and its frozen file what is in it.
+func (e *env) bareExplain(ctx context.Context, args []string) (api.Explained, error) {
+	f, err := daemon.ParseFlow(args[0], args[1], args[2])
+	if err != nil {
+		return api.Explained{}, err
+	}
+	h, err := e.hold(ctx)
+	if err != nil {
+		return api.Explained{}, err
+	}
+	defer h.k.Close()
+	out := api.Explained{Flow: f}
+	if !h.known {
+		out.Now = api.Decision{Step: phases.StepOff, Verdict: "accept", Rule: "nothing is in force"}
+		return out, nil
+	}
+	frozen, err := readFrozen(e.state, h.head)
+	if err != nil {
+		return out, err
+	}
+	hook := nft.HookForward
+	if !slices.Contains(frozen.Input.Scope.Hooks, "forward") {
+		hook = nft.HookOutput
+	}
+	out.Now, err = daemon.Decide(frozen, hook, f, "")
+	return out, err
+}

@@ -1,11 +1,6 @@
 package main
 
-// What works without the daemon: rollback, status, history and backout, from
-// plain files and the kernel alone.
-
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,89 +16,8 @@ import (
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/exit"
 	"weir/nft"
-	"weir/nft/kernel"
 	"weir/phases"
 )
-
-// heads reads the first line of every frozen step's file: revision → head.
-// Files that cannot be read are left out: the kernel is asked first, and a
-// target whose file is gone cannot be named anyway.
-func heads(state string) map[string]phases.Head {
-	out := map[string]phases.Head{}
-	files, _ := filepath.Glob(filepath.Join(state, "frozen", "*.json"))
-	for _, name := range files {
-		f, err := os.Open(name)
-		if err != nil {
-			continue
-		}
-		line, err := bufio.NewReaderSize(f, 1<<20).ReadBytes('\n')
-		f.Close()
-		if err != nil {
-			continue
-		}
-		var h phases.Head
-		if json.Unmarshal(bytes.TrimSpace(line), &h) != nil {
-			continue
-		}
-		if old, ok := out[h.Revision]; !ok || h.At.After(old.At) {
-			out[h.Revision] = h
-		}
-	}
-	return out
-}
-
-func stepName(hs map[string]phases.Head, id string) string {
-	if id == "" {
-		return phases.StepOff
-	}
-	if h, ok := hs[id]; ok {
-		return h.Step.Name
-	}
-	for _, h := range hs {
-		if h.OffID == id {
-			return phases.StepOff
-		}
-	}
-	return "revision " + id
-}
-
-// bareStatus is status without a daemon.
-func (e *env) bareStatus(ctx context.Context, noDaemon *exit.Error) error {
-	k, err := kernel.Open(kernel.Options{})
-	if err != nil {
-		return noDaemon
-	}
-	defer k.Close()
-	look, err := k.Look(ctx)
-	if err != nil {
-		return errors.Join(noDaemon, err)
-	}
-	if e.output == "json" {
-		return e.json("Look", look)
-	}
-	fmt.Fprintf(e.out, "no daemon answers on %s; this is what the kernel holds\n", e.socket)
-	if !look.Present {
-		fmt.Fprintln(e.out, "in force  nothing: weir has no table in the kernel, everything passes")
-		return nil
-	}
-	hs := heads(e.state)
-	stable, ok := nft.One(look.Stable)
-	if !ok {
-		fmt.Fprintln(e.out, "in force  hooks or families differ: roll back to make them one again")
-	} else {
-		fmt.Fprintf(e.out, "in force  %s\n", stepName(hs, stable))
-	}
-	if trial, ok := nft.One(look.Trial); ok && trial != "" {
-		fmt.Fprintf(e.out, "on trial  %s, %s left as the kernel says\n", stepName(hs, trial), span(look.Left))
-	}
-	if len(look.Back) > 0 {
-		fmt.Fprintf(e.out, "put back  %s\n", strings.Join(look.Back, ", "))
-	}
-	if look.Kind == nft.TxHold {
-		fmt.Fprintln(e.out, "hold      somebody rolled back by hand; nothing is armed until weir resume")
-	}
-	return nil
-}
 
 var _ = register(func(e *env) *cobra.Command {
 	in := api.RollbackArgs{}
@@ -178,15 +92,12 @@ func (e *env) tell(ctx context.Context) {
 }
 
 func (e *env) rollbackDirectly(ctx context.Context, in api.RollbackArgs) (string, error) {
-	k, err := kernel.Open(kernel.Options{})
+	held, err := e.hold(ctx)
 	if err != nil {
 		return "", err
 	}
-	defer k.Close()
-	look, err := k.Look(ctx)
-	if err != nil {
-		return "", err
-	}
+	defer held.k.Close()
+	k, look := held.k, held.look
 	if !look.Present {
 		return "", exit.Errorf(exit.Refused, "there is nothing to roll back: weir has no table in the kernel, everything passes")
 	}
@@ -196,14 +107,8 @@ func (e *env) rollbackDirectly(ctx context.Context, in api.RollbackArgs) (string
 		}
 		return in.Group, nil
 	}
-	hs := heads(e.state)
-	from, _ := nft.One(look.Trial)
-	stable, same := nft.One(look.Stable)
-	if from == "" {
-		from = stable
-	}
-	h, known := hs[from]
-	if !known && stepName(hs, from) == phases.StepOff && same {
+	from, h, known := held.id, held.head, held.known
+	if _, same := nft.One(look.Stable); !known && held.name() == phases.StepOff && same {
 		return "", exit.Errorf(exit.Refused, "there is nothing to roll back: everything passes already")
 	}
 	hooks := h.Hooks
@@ -274,83 +179,4 @@ func newTx() string {
 		return fmt.Sprintf("%012x", time.Now().UnixNano()&0xffffffffffff)
 	}
 	return fmt.Sprintf("%x", b[:])
-}
-
-// readHistory reads the plain copy of the journal.
-func readHistory(state string) ([]phases.Record, error) {
-	data, err := os.ReadFile(filepath.Join(state, "history.jsonl"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, exit.Errorf(exit.NoDaemon, "no daemon answers, and there is no history in %s", state)
-	}
-	if err != nil {
-		return nil, err
-	}
-	lines := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
-	if string(lines[0]) != `{"weirHistory":1}` {
-		return nil, exit.Errorf(exit.Invalid, "cannot read the history in %s: its first line is not of version 1", state)
-	}
-	var out []phases.Record
-	for i, line := range lines[1:] {
-		var r phases.Record
-		if err := json.Unmarshal(line, &r); err != nil {
-			return out, exit.Errorf(exit.Failed, "cannot read line %d of the history: %w", i+2, err)
-		}
-		out = append(out, r)
-	}
-	return out, nil
-}
-
-var _ = register(func(e *env) *cobra.Command {
-	var to string
-	c := &cobra.Command{
-		Use:   "backout [STEP]",
-		Short: "show the recorded way back, as nft text that works without weir",
-		Long: `Lists the ways back from what the kernel holds, or prints one as the nft file
-that a person can run when everything else fails.
-
-  weir backout                    list them, with their files
-  weir backout off                print the file`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			k, err := kernel.Open(kernel.Options{})
-			if err != nil {
-				return err
-			}
-			defer k.Close()
-			look, err := k.Look(c.Context())
-			if err != nil {
-				return err
-			}
-			id, _ := nft.One(look.Trial)
-			if id == "" {
-				id, _ = nft.One(look.Stable)
-			}
-			hs := heads(e.state)
-			h, ok := hs[id]
-			if !ok {
-				return exit.Errorf(exit.Refused, "no way back is recorded for what the kernel holds (%s)", stepName(hs, id)).
-					WithHint("if everything else fails: nft delete table inet weir")
-			}
-			if len(args) == 0 {
-				t := newTable(e.out, "TO", "FILE")
-				for _, b := range h.Backouts {
-					t.row(b.To, backoutFile(e.state, id, b.To))
-				}
-				return t.flush()
-			}
-			text, err := os.ReadFile(backoutFile(e.state, id, args[0]))
-			if err != nil {
-				return exit.Errorf(exit.Invalid, "no way back from %s to %q is recorded", stepName(hs, id), safe(args[0])).
-					WithHint("weir backout lists them")
-			}
-			_, err = e.out.Write(text)
-			return err
-		},
-	}
-	_ = to
-	return c
-})
-
-func backoutFile(state, id, to string) string {
-	return filepath.Join(state, "backout", id, strings.ReplaceAll(to, "/", "+")+".nft")
 }
