@@ -35,7 +35,7 @@ func parseCron(expr, daysOfMonth string) (in instants, f *fault) {
 	case strings.HasPrefix(strings.TrimSpace(expr), "@"):
 		return in, &fault{fmt.Sprintf("%q is a short form", clip(expr)), cronHint}
 	case len(fields) != 5:
-		return in, &fault{fmt.Sprintf("%q has %d fields, not five", clip(expr), len(fields)), cronHint}
+		return in, &fault{fmt.Sprintf("%q does not have five fields", clip(expr)), cronHint}
 	case strings.Contains(expr, "?"):
 		return in, &fault{"a ? in a cron expression", "write * for any"}
 	}

@@ -151,11 +151,15 @@ func (r *reader) shape(root *node, faults []schemaFault) {
 		}
 		switch k := f.kind.(type) {
 		case *kind.MinLength:
-			r.add(n, fmt.Sprintf("%s is too short", field), "write it out, or leave it out")
+			r.add(n, fmt.Sprintf("%s is empty, or too short", field), "write it out, or leave it out")
 		case *kind.MaxLength:
 			r.add(n, fmt.Sprintf("%s has more than %d characters", field, k.Want), "write less")
 		default:
-			r.add(n, fmt.Sprintf("%s cannot be %s", field, clip(n.show())), "see weir check --schema for its form")
+			hint := "see weir check --schema for its form"
+			if field == "interfaces" {
+				hint = "write a name of 1 to 15 characters without spaces, slashes and colons, as ip link shows it"
+			}
+			r.add(n, fmt.Sprintf("%s cannot hold %q", field, clip(n.show())), hint)
 		}
 	}
 }
