@@ -130,6 +130,9 @@ func read(ip []byte) seen {
 		}
 		return seen{}
 	}
+	if proto == flow.ICMP && len(l4) > 0 && (l4[0] == 3 || l4[0] == 11) || proto == flow.ICMPv6 && len(l4) > 0 && l4[0] < 128 {
+		return seen{} // an error that is not a refusal
+	}
 	switch proto {
 	case flow.TCP:
 		if len(l4) < 20 {

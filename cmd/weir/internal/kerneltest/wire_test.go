@@ -33,6 +33,8 @@ type gateway struct {
 	out  map[uint32]map[int]int      // raw sockets of the gateway: user → family
 	k    *kernel.Kernel
 
+	masquerades bool
+
 	unsparable []compile.Lifeline // what an exception ever let in
 
 	sent map[any]bool // what connection tracking may know
