@@ -181,7 +181,7 @@ func gateQuiet(a asking) GateResult {
 				last = l
 			}
 		}
-		return refuse(last.Last.Add(quiet), "%d unanswered would-be-denied flows in the last %s, the last %s %s at %s; answer them: weir evidence review",
+		return refuse(last.Last.Add(quiet), "%d unanswered would-be-denied flows in the last %s, the last %s %s at %s; answer them: weir findings",
 			len(open), text(quiet), last.Group, last.Service, date(a.plan, last.Last))
 	}
 	if quiet > 0 && !a.complete(from, a.now) {
@@ -230,7 +230,7 @@ func gateQuestions(a asking) GateResult {
 		}
 	}
 	if n > 0 {
-		return refuse(time.Time{}, "%d rare or one-way flows wait for an answer: weir evidence review", n)
+		return refuse(time.Time{}, "%d rare or one-way flows wait for an answer: weir findings", n)
 	}
 	return pass("no questions wait")
 }
