@@ -105,13 +105,6 @@ var families = []family{
 // nft text.
 func (f family) is() nft.Match { return is(nft.NFProtoF, one(f.nfproto)) }
 
-func (f family) any() netip.Prefix {
-	if f.fam == flow.IPv4 {
-		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-	}
-	return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-}
-
 func familyOf(p netip.Prefix) family {
 	if p.Addr().Is4() {
 		return families[0]
