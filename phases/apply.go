@@ -73,5 +73,9 @@ func (m *Machine) carried(plan plans.Plan) ([]Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Carry(old, plan, m.state.effective()), nil
+	key := fmt.Sprint(m.state.Stable, plan.Hash, m.back())
+	if m.places.key != key {
+		m.places.key, m.places.targets = key, Carry(old, plan, m.state.effective())
+	}
+	return m.places.targets, nil
 }

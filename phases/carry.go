@@ -16,12 +16,13 @@ import (
 // denied more than now.
 func Carry(old, plan plans.Plan, now []Target) []Target {
 	out := make([]Target, 0, len(plan.Groups))
+	ladder, is := ladders(Expand(plan)), byGroup(now)
+	lost := losses(old, plan)
 	for _, g := range plan.Groups {
 		t := Target{Group: g.Name, Treatment: compile.Alert}
-		i := slices.IndexFunc(now, func(n Target) bool { return n.Group == g.Name })
-		if i >= 0 && now[i].Treatment.Denies() && onlyWidens(old, plan, g.Name) {
-			rungs := ladder(plan, g.Name)
-			t = rungs[max(1, level(rungs, now[i]))]
+		if n, ok := is[g.Name]; ok && n.Treatment.Denies() && onlyWidens(old, plan, g.Name, lost) {
+			rungs := ladder[g.Name]
+			t = rungs[max(1, level(rungs, n))]
 		}
 		out = append(out, t)
 	}
@@ -31,7 +32,7 @@ func Carry(old, plan plans.Plan, now []Target) []Target {
 
 // onlyWidens says whether nothing that the old plan lets a group do is denied
 // by the new one. Where it cannot be told from the plans alone, it is not.
-func onlyWidens(old, plan plans.Plan, group string) bool {
+func onlyWidens(old, plan plans.Plan, group string, lost []loss) bool {
 	a, okA := groupOf(old, group)
 	b, okB := groupOf(plan, group)
 	if !okA || !okB || !reflect.DeepEqual(old.Scope, plan.Scope) || sameMembers(a, b) != nil {
@@ -40,8 +41,8 @@ func onlyWidens(old, plan plans.Plan, group string) bool {
 	if a.Allow == "observed" && b.Allow != "observed" || plan.Monitor.MinDays > old.Monitor.MinDays {
 		return false
 	}
-	for _, x := range old.Groups {
-		if x.Name != group && falls(x, plan, b) {
+	for _, x := range lost {
+		if x.group != group && x.falls(b) {
 			return false
 		}
 	}
@@ -88,26 +89,41 @@ func onlyWidens(old, plan plans.Plan, group string) bool {
 	return true
 }
 
-// falls says whether endpoints that were in group x may now be in g: x lost a
-// prefix that overlaps g, or something else that says nothing of addresses.
-func falls(x plans.Group, plan plans.Plan, g plans.Group) bool {
-	y, _ := groupOf(plan, x.Name)
-	for _, list := range [][2][]string{{x.MACs, y.MACs}, {x.Ifaces, y.Ifaces}} {
-		for _, m := range list[0] {
-			if !slices.Contains(list[1], m) {
-				return true
+// loss is what a group of the old plan no longer holds.
+type loss struct {
+	group    string
+	prefixes []netip.Prefix
+	unplaced bool // a MAC or an interface: it says nothing of addresses
+}
+
+func losses(old, plan plans.Plan) []loss {
+	is := map[string]plans.Group{}
+	for _, g := range plan.Groups {
+		is[g.Name] = g
+	}
+	gone := func(was, now []string) bool {
+		return slices.ContainsFunc(was, func(s string) bool { return !slices.Contains(now, s) })
+	}
+	var out []loss
+	for _, x := range old.Groups {
+		y := is[x.Name]
+		l := loss{group: x.Name, unplaced: gone(x.MACs, y.MACs) || gone(x.Ifaces, y.Ifaces)}
+		for _, p := range x.Members {
+			if !slices.Contains(y.Members, p) {
+				l.prefixes = append(l.prefixes, p)
 			}
 		}
-	}
-	for _, p := range x.Members {
-		if slices.Contains(y.Members, p) {
-			continue
-		}
-		if g.Name == plans.Unassigned || len(g.Ifaces) > 0 || slices.ContainsFunc(g.Members, p.Overlaps) {
-			return true
+		if l.unplaced || len(l.prefixes) > 0 {
+			out = append(out, l)
 		}
 	}
-	return false
+	return out
+}
+
+// falls says whether endpoints that were lost may now be in group g.
+func (l loss) falls(g plans.Group) bool {
+	return l.unplaced || len(l.prefixes) > 0 && (g.Name == plans.Unassigned || len(g.Ifaces) > 0) ||
+		slices.ContainsFunc(l.prefixes, func(p netip.Prefix) bool { return slices.ContainsFunc(g.Members, p.Overlaps) })
 }
 
 // concerns says whether a target may hold endpoints of a group.

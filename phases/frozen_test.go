@@ -321,3 +321,35 @@ func BenchmarkFrozen(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkNext decides the next step, of a plan registered anew.
+func BenchmarkNext(b *testing.B) {
+	for _, n := range []int{10, 1000} {
+		plan := planNamed("big", func(p *planT) {
+			p.Groups, p.Enforce.Waves, p.Refactor = nil, nil, nil
+			for i := range n {
+				name := fmt.Sprintf("g%d", i)
+				p.Groups = append(p.Groups, groupT{Name: name, Members: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24)}})
+				if i%10 == 0 {
+					p.Enforce.Waves = append(p.Enforce.Waves, waveT{Name: name, Share: 100, Deny: "reject"})
+				}
+				w := &p.Enforce.Waves[len(p.Enforce.Waves)-1]
+				w.Groups = append(w.Groups, name)
+			}
+		})
+		steps := Expand(plan)
+		old := plan
+		old.Hash = "sha256:old"
+		b.Run(fmt.Sprintf("groups=%d", n), func(b *testing.B) {
+			for b.Loop() {
+				var s State
+				s.init()
+				s.Stable, s.Heads["x"] = "x", Head{Plan: old.Hash, Step: steps[len(steps)-3]}
+				s.Carried = Carry(old, plan, s.effective())
+				if _, err := Next(plan, s); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -33,6 +33,11 @@ type Machine struct {
 	plan  plans.Plan
 	old   map[string]plans.Plan // plans that were registered earlier and are still in force, by hash
 	look  nft.Look
+
+	places struct { // the last answer of carried, which is asked often
+		key     string
+		targets []Target
+	}
 }
 
 // Open reads the journal. It does not touch the kernel.

@@ -17,19 +17,20 @@ import (
 //     are not in force, then watch. No step takes a group back.
 func Next(plan plans.Plan, s State) (Step, error) {
 	steps := Expand(plan)
+	rungs := ladders(steps)
 	name, hash, targets, swapped := s.Current()
 	switch {
 	case s.Stable == "":
 		return steps[1], nil
 	case hash != plan.Hash:
-		return reentry(plan, steps, name, s.Carried, swapped), nil
+		return reentry(plan, steps, rungs, name, s.Carried, swapped), nil
 	case name == StepMonitor:
 		return steps[2], nil
 	}
 	for _, st := range steps {
 		switch {
 		case st.Phase() == "enforce" && st.Name != StepAlert:
-			merged := merge(plan, st.Targets, targets)
+			merged := merge(rungs, st.Targets, targets)
 			if !equalTargets(merged, targets) {
 				st.Narrows = changed(targets, merged)
 				st.Targets, st.Swapped = merged, swapped
@@ -50,7 +51,7 @@ func Next(plan plans.Plan, s State) (Step, error) {
 
 // reentry is the step with which a plan that was registered anew comes into
 // force: no group is denied more than before.
-func reentry(plan plans.Plan, steps []Step, name string, carried []Target, swapped []string) Step {
+func reentry(plan plans.Plan, steps []Step, rungs map[string][]Target, name string, carried []Target, swapped []string) Step {
 	if name == StepOff || name == StepMonitor {
 		return steps[1]
 	}
@@ -58,12 +59,12 @@ func reentry(plan plans.Plan, steps []Step, name string, carried []Target, swapp
 	kept := slices.DeleteFunc(slices.Clone(swapped), func(r string) bool {
 		return !slices.ContainsFunc(plan.Refactor, func(p plans.Refactor) bool { return p.Name == r })
 	})
-	same := ok && equalTargets(merge(plan, st.Targets, carried), carried)
+	same := ok && equalTargets(merge(rungs, st.Targets, carried), carried)
 	if !same || len(kept) != len(swapped) {
 		st = Step{Name: StepAlert, Observes: true}
 	}
 	if carried == nil {
-		for _, t := range merge(plan, steps[len(steps)-1].Targets, nil) {
+		for _, t := range merge(rungs, steps[len(steps)-1].Targets, nil) {
 			carried = append(carried, Target{Group: t.Group, Treatment: compile.Alert})
 		}
 	}
@@ -83,12 +84,17 @@ func find(steps []Step, name string) (Step, bool) {
 	return steps[i], true
 }
 
-// ladder lists what the plan makes of a group, from open to its last wave.
-func ladder(plan plans.Plan, group string) []Target {
-	out := []Target{{Group: group, Treatment: compile.Open}, {Group: group, Treatment: compile.Alert}}
-	for _, st := range Expand(plan) {
-		if t, ok := st.Target(group); ok && t.Treatment.Denies() && !t.Equal(out[len(out)-1]) {
-			out = append(out, t)
+// ladders lists what a plan makes of each group, from open to its last wave.
+func ladders(steps []Step) map[string][]Target {
+	out := map[string][]Target{}
+	for _, st := range steps {
+		for _, t := range st.Targets {
+			if len(out[t.Group]) == 0 {
+				out[t.Group] = []Target{{Group: t.Group, Treatment: compile.Open}, {Group: t.Group, Treatment: compile.Alert}}
+			}
+			if l := out[t.Group]; t.Treatment.Denies() && !t.Equal(l[len(l)-1]) {
+				out[t.Group] = append(l, t)
+			}
 		}
 	}
 	return out
@@ -126,16 +132,16 @@ func full(share int) int {
 
 // merge takes for each group the higher of its place in a step and its place
 // now.
-func merge(plan plans.Plan, step, now []Target) []Target {
+func merge(rungs map[string][]Target, step, now []Target) []Target {
 	out := slices.Clone(step)
+	is := byGroup(now)
 	for i, t := range out {
-		j := slices.IndexFunc(now, func(n Target) bool { return n.Group == t.Group })
-		if j < 0 {
+		n, ok := is[t.Group]
+		if !ok {
 			continue
 		}
-		rungs := ladder(plan, t.Group)
-		if a, b := level(rungs, t), level(rungs, now[j]); b >= a {
-			out[i] = now[j]
+		if l := rungs[t.Group]; level(l, n) >= level(l, t) {
+			out[i] = n
 		}
 	}
 	return out
@@ -143,12 +149,20 @@ func merge(plan plans.Plan, step, now []Target) []Target {
 
 // changed lists the groups whose target differs.
 func changed(before, after []Target) []string {
+	was := byGroup(before)
 	var out []string
 	for _, t := range after {
-		j := slices.IndexFunc(before, func(n Target) bool { return n.Group == t.Group })
-		if j < 0 || !before[j].Equal(t) {
+		if n, ok := was[t.Group]; !ok || !n.Equal(t) {
 			out = append(out, t.Group)
 		}
+	}
+	return out
+}
+
+func byGroup(targets []Target) map[string]Target {
+	out := make(map[string]Target, len(targets))
+	for _, t := range targets {
+		out[t.Group] = t
 	}
 	return out
 }
