@@ -75,17 +75,38 @@ func source(ts *testscript.TestScript, args []string) (*netns.NS, []string) {
 	return w.lab.Client, args
 }
 
-// serve HOST PROTO PORT: an echo server on a client, the gateway or outside.
-func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
-	w := stageOf(ts)
-	at, v4, v6 := w.lab.Client, netns.ClientIP4, netns.ClientIP6
-	switch args[0] {
+// labHost is a machine of the lab with its addresses.
+func labHost(ts *testscript.TestScript, name string) (at *netns.NS, v4, v6 string) {
+	lab := stageOf(ts).lab
+	switch name {
+	case "client":
+		return lab.Client, netns.ClientIP4, netns.ClientIP6
 	case "gw":
-		at, v4, v6 = w.lab.Gateway, netns.OutsideGW4, netns.OutsideGW6
+		return lab.Gateway, netns.OutsideGW4, netns.OutsideGW6
 	case "outside":
-		at, v4, v6 = w.lab.Outside, netns.OutsideIP4, netns.OutsideIP6
+		return lab.Outside, netns.OutsideIP4, netns.OutsideIP6
 	}
-	both := []string{net.JoinHostPort(v4, args[2]), net.JoinHostPort(v6, args[2])}
+	ts.Fatalf("no host %s: client, gw or outside", name)
+	return nil, "", ""
+}
+
+// addr HOST PREFIX …: more addresses on the client's, or the outside host's, link.
+func cmdAddr(ts *testscript.TestScript, neg bool, args []string) {
+	at, _, _ := labHost(ts, args[0])
+	iface := netns.ClientIf
+	if args[0] == "gw" {
+		iface = netns.OutsideIf
+	}
+	ts.Check(at.Addr(iface, args[1:]...))
+}
+
+// serve HOST PROTO PORT|ADDRESS:PORT …: an echo server on client, gw or outside.
+func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
+	at, v4, v6 := labHost(ts, args[0])
+	both := args[2:]
+	if !strings.Contains(args[2], ":") {
+		both = []string{net.JoinHostPort(v4, args[2]), net.JoinHostPort(v6, args[2])}
+	}
 	if args[1] == "udp" {
 		ts.Check(at.EchoUDP(both...))
 		return
