@@ -44,7 +44,7 @@ func honeypotGate(port uint16) []nft.Chain {
 // have a honeypot later has no nat chain before: one changes how the kernel
 // treats every connection, if only by choosing another port where two collide.
 func (b *builder) redirects() bool {
-	return slices.Contains(b.hooks, nft.HookForward) && (b.in.NAT || b.denies() && slices.ContainsFunc(b.groups, b.captures))
+	return slices.Contains(b.hooks, nft.HookForward) && b.denies() && slices.ContainsFunc(b.groups, b.captures)
 }
 
 // nat writes the redirect. It asks what filter asks, in the same order, and
@@ -76,10 +76,6 @@ func (b *builder) redirects() bool {
 //	}
 func (b *builder) nat() {
 	hook := nft.HookNAT
-	if b.in.Off || !b.denies() {
-		b.chain(hook, rule(accept))
-		return
-	}
 	b.scope(hook)
 	rules := []nft.Rule{
 		rule(notIn(HoneypotSet, nft.NFProtoF), accept),

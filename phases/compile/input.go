@@ -34,7 +34,6 @@ type Input struct {
 	Never                                []Never
 	Links                                []netip.Prefix // prefixes of the inside links: a MAC counts only with a source in them; empty: any inside source
 	LogGroup, VerdictGroup, HoneypotPort uint16
-	NAT                                  bool // the revision has a nat entry even where it redirects nothing
 }
 
 // Scope says which packets are judged.

@@ -235,7 +235,6 @@ func TestKernelDecidesAsOracle(t *testing.T) {
 			for seed := range uint64(c.steps * *more) {
 				r := source{rand.New(rand.NewPCG(seed, 7))}
 				in := r.input(c.hooks, c.treatments)
-				in.NAT = slices.Contains(c.hooks, "forward")
 				rev, err := compile.Compile(in)
 				must(t, err)
 				g.stable(rev)

@@ -45,7 +45,6 @@ func desks(treatment compile.Treatment) compile.Input {
 		Scope:  compile.Scope{Hooks: []string{"forward"}, Inside: prefixes("10.20.0.0/16", "fd20::/48"), OutsideIfaces: []string{"wan0"}, Inbound: "observe"},
 		Groups: []compile.Group{{Name: "desks", Members: prefixes("10.20.1.0/24", "fd20:0:0:1::/64"), Treatment: treatment}},
 		Policy: policy.Policy{Rules: []policy.Rule{{Group: "desks", Services: []flow.Service{flow.Single(flow.TCP, 1001)}}}},
-		NAT:    true,
 	}
 }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -34,6 +36,7 @@ type gateway struct {
 	k    *kernel.Kernel
 
 	masquerades bool
+	hooks       map[string]bool // letters that any step so far had
 
 	unsparable []compile.Lifeline // what an exception ever let in
 
@@ -56,7 +59,7 @@ func must(t testing.TB, err error) {
 func newGateway(t testing.TB) *gateway {
 	t.Helper()
 	g := &gateway{t: t, far: map[string]*netns.NS{}, mac: map[string]net.HardwareAddr{}, send: map[string]int{},
-		out: map[uint32]map[int]int{}, seen: map[uint32]heard{}, sent: map[any]bool{}}
+		out: map[uint32]map[int]int{}, seen: map[uint32]heard{}, sent: map[any]bool{}, hooks: map[string]bool{}}
 	space := func(name string) *netns.NS {
 		n, err := netns.New(name)
 		must(t, err)
@@ -248,11 +251,9 @@ func (g *gateway) stable(rev nft.Revision) {
 	g.t.Helper()
 	ctx := context.Background()
 	must(g.t, g.k.Load(ctx, rev))
-	var hooks []string
-	for _, h := range []string{"f", "o", "n"} {
-		if _, ok := rev.Entry[h]; ok {
-			hooks = append(hooks, h)
-		}
+	for h := range rev.Entry {
+		g.hooks[h] = true
 	}
+	hooks := slices.Sorted(maps.Keys(g.hooks))
 	must(g.t, g.k.Rollback(ctx, nft.Rollback{ID: rev.ID, Entry: rev.Entry, Hooks: hooks, Tx: "t" + rev.ID[1:], Kind: nft.TxRollback}))
 }

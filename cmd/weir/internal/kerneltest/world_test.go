@@ -30,7 +30,7 @@ func TestOpenConnectionsAreJudgedAgain(t *testing.T) {
 			in.Groups[i].Share = 0
 		}
 		off := in
-		off.Off, off.NAT, in.NAT = true, true, true
+		off.Off = true
 		before, err := compile.Compile(off)
 		must(t, err)
 		rev, err := compile.Compile(in)
