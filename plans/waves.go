@@ -21,6 +21,10 @@ func (d *decoder) waves(enforce *node) {
 			w.Brownouts = d.brownouts(b)
 		}
 		w.Prefixes, _ = d.side(v)
+		unclear := d.hurt(v.get("share")) || d.hurt(v.get("prefixes"))
+		if unclear {
+			w.Share = 1 // a part, but who knows which
+		}
 		for _, g := range items(v.get("groups"), text) {
 			if !d.knownGroup(g) {
 				continue
@@ -28,6 +32,9 @@ func (d *decoder) waves(enforce *node) {
 			w.Groups = append(w.Groups, g.text)
 			if before, ok := whole[g.text]; ok {
 				d.add(g, fmt.Sprintf("the wave %s blocks the group %s wholly before this one", before, g.text), "keep one of them, or put waves for parts of a group first")
+				continue
+			}
+			if unclear {
 				continue
 			}
 			if w.Share == 100 && len(w.Prefixes) == 0 {
