@@ -3,7 +3,7 @@
 // that decided, the named counters and the logs that it touched. It opens no
 // socket.
 //
-// What it knows is nft's values. Rate limits always let the packet pass, and a
-// set operation always succeeds. Timeouts do not run: an element that is there
+// What it knows is nft's values. No packet is over a rate limit, and a set
+// operation always succeeds. Timeouts do not run: an element that is there
 // counts.
 package eval

@@ -214,6 +214,9 @@ func (r *run) rule(rule *nft.Rule) (nft.Verdict, error) {
 		case nft.Log:
 			r.t.Logs = append(r.t.Logs, s)
 		case nft.Limit:
+			if s.Over {
+				return nft.Verdict{}, nil
+			}
 		case nft.SetOp:
 			t := r.m.tables[s.Set]
 			if t == nil {
@@ -228,6 +231,9 @@ func (r *run) rule(rule *nft.Rule) (nft.Verdict, error) {
 				e := nft.Element{Key: bytes.Clone(k)}
 				t.set.Elements = append(t.set.Elements, e)
 				t.index(len(t.set.Elements)-1, e)
+			}
+			if s.Limit != nil && s.Limit.Over {
+				return nft.Verdict{}, nil
 			}
 		case nft.Verdict:
 			return s, nil
