@@ -1,10 +1,13 @@
 package phases
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
+
+	"weir/nft"
 )
 
 // TestCrashSweep fails at call n of kernel, journal and files, for every n,
@@ -127,3 +130,46 @@ func TestRollbackWithoutAJournal(t *testing.T) {
 type fullDisk struct{ *world }
 
 func (fullDisk) Append(r Record) (Record, error) { return r, errors.New("no space left on device") }
+
+// TestBlind: while the kernel cannot be read back the outcome is unknown, and
+// one can still go back; what was done is seen later.
+func TestBlind(t *testing.T) {
+	s := newScript(t)
+	s.run("apply:p drill to:enforce/alert req ok:ben ok:cleo")
+	s.m.Kernel = &blind{world: s.w, looks: 1}
+	if err := s.do("arm"); !errors.Is(err, ErrUnknown) {
+		t.Fatal(err)
+	}
+	if got := s.w.words(s.m); got != "enforce/alert trial enforce/block:cameras" {
+		t.Fatal(got)
+	}
+	for _, word := range []string{"req", "arm", "yes"} {
+		if err := s.do(word); !errors.Is(err, ErrUnknown) {
+			t.Fatal(word, err)
+		}
+	}
+	if err := s.do("back"); !errors.Is(err, ErrUnknown) {
+		t.Fatal(err)
+	}
+	if got := s.w.words(s.m); got != "enforce/alert" {
+		t.Fatal("blind, but not rolled back:", got)
+	}
+	s.m.Kernel = s.w
+	s.run("look")
+	if got := s.end(); got != "enforce/alert paused" {
+		t.Fatal(got)
+	}
+}
+
+// blind is a kernel that can be read a few times and then no more.
+type blind struct {
+	*world
+	looks int
+}
+
+func (b *blind) Look(ctx context.Context) (nft.Look, error) {
+	if b.looks--; b.looks < 0 {
+		return nft.Look{}, errors.New("no buffer space available")
+	}
+	return b.world.Look(ctx)
+}

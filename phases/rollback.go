@@ -69,8 +69,13 @@ func (m *Machine) way(to string) (Backout, error) {
 		return Backout{}, fmt.Errorf("%w: the kernel is empty and everything passes", ErrNothing)
 	}
 	from, ok := s.Heads[s.Stable]
-	if s.Trial != nil {
+	trial := s.Trial != nil
+	switch {
+	case trial:
 		from, ok = s.Heads[s.Trial.Digest], true
+	case s.Intent != nil && s.Intent.Op == OpArm:
+		// It was sent and could not be read back: it may be running.
+		from, ok, trial = s.Heads[s.Intent.Digest], true, true
 	}
 	if !ok {
 		if s.Drift == "" {
@@ -85,7 +90,7 @@ func (m *Machine) way(to string) (Backout, error) {
 		// Ending a trial goes to the step that it was armed upon, which is the
 		// newest that was confirmed; so does one step back from a confirmed one,
 		// unless it holds the same rules: who goes back wants a change.
-		match = func(b Backout) bool { return s.Trial != nil || b.Nft.ID != from.Revision }
+		match = func(b Backout) bool { return trial || b.Nft.ID != from.Revision }
 	case ToPhase:
 		match = func(b Backout) bool { return phaseOrder(b.To) < phaseOrder(from.Step.Name) }
 	}

@@ -158,6 +158,9 @@ func (s *State) apply(r Record) {
 		s.void(ErrReplanned, r.At)
 		s.Plan, s.PlanText, s.PlanAt = r.Plan, r.PlanText, r.At
 	case Requested:
+		if r.Head == nil {
+			return
+		}
 		s.void(ErrReplaced, r.At)
 		h := *r.Head
 		h.digest = r.Digest
