@@ -106,6 +106,11 @@ func (d *Daemon) request(ctx context.Context, c caller, in api.StepArgs) (api.Re
 	if err := d.refresh(ctx, c.now, 0); err != nil {
 		return api.Requested{}, err
 	}
+	// What a step is frozen from outlives a crash: the connection table does not
+	// tell link addresses a second time.
+	if err := d.flush(c.now); err != nil {
+		return api.Requested{}, err
+	}
 	mat, err := d.material(c.now)
 	if err != nil {
 		return api.Requested{}, err
