@@ -52,6 +52,9 @@ func (e *env) report(ctx context.Context, err error) int {
 		return int(exit.Difference)
 	}
 	x := exit.From(err)
+	if strings.HasPrefix(x.Text, "if any flags in the group") { // cobra's own words for flags that exclude each other
+		x = exit.Errorf(exit.Usage, "these flags exclude each other: %s", x.Text).WithHint("weir --help")
+	}
 	if ctx.Err() != nil && x.Code == exit.Failed {
 		x.Code = exit.Interrupted
 	}
