@@ -103,6 +103,9 @@ func newBuilder(in Input) (*builder, error) {
 	if !slices.Contains([]string{"", "observe", "refuse", "ignore"}, in.Scope.Inbound) {
 		return nil, fmt.Errorf("cannot compile inbound %q: want observe, refuse or ignore", in.Scope.Inbound)
 	}
+	if err := in.check(); err != nil {
+		return nil, err
+	}
 	b.groups = slices.Clone(in.Groups)
 	if !slices.ContainsFunc(b.groups, func(g Group) bool { return g.Name == Unassigned }) {
 		b.groups = append(b.groups, Group{Name: Unassigned, Treatment: Alert})

@@ -50,7 +50,7 @@ func ofFamily(list []netip.Prefix, fam flow.Family) []netip.Prefix {
 	}
 	var out []netip.Prefix
 	for _, p := range list {
-		if p = clean(p); flow.FamilyOf(p.Addr()) == fam {
+		if p = clean(p); p.IsValid() && flow.FamilyOf(p.Addr()) == fam {
 			out = append(out, p)
 		}
 	}

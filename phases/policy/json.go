@@ -50,6 +50,9 @@ func (r *Rule) UnmarshalJSON(b []byte) error {
 			return fmt.Errorf("cannot read rule of group %s: unknown family %q: want ipv4 or ipv6", j.Group, f)
 		}
 	}
+	if slices.Contains(j.Endpoints, netip.Prefix{}) || slices.Contains(j.To, netip.Prefix{}) {
+		return fmt.Errorf("cannot read rule of group %s: an empty prefix; leave the list out to mean any", j.Group)
+	}
 	if slices.Contains(j.Services, flow.Service{}) || len(j.Services) == 0 {
 		return fmt.Errorf("cannot read rule of group %s: it needs at least one service", j.Group)
 	}

@@ -214,6 +214,7 @@ func TestJSONRefuses(t *testing.T) {
 		"unknown family": `{"group":"a","services":["tcp/1"],"families":["ipv5"],"reason":"observed"}`,
 		"unknown field":  `{"group":"a","services":["tcp/1"],"reason":"observed","prio":1}`,
 		"no service":     `{"group":"a","services":[],"reason":"observed"}`,
+		"empty prefix":   `{"group":"a","to":[""],"services":["tcp/1"],"reason":"observed"}`,
 		"empty service":  `{"group":"a","services":[""],"reason":"observed"}`,
 	} {
 		var r Rule
@@ -292,6 +293,22 @@ func TestExampleLooksReal(t *testing.T) {
 		b := Policy{[]Rule{rule("desks", "", "0.0.0.0/0", services)}}.Boxes()
 		if got := b[0].Example().String(); got != want {
 			t.Errorf("%s: %s, want %s", services, got, want)
+		}
+	}
+}
+
+// TestEmptyPrefixIsNobody: the zero prefix is a mistake and must never mean any.
+func TestEmptyPrefixIsNobody(t *testing.T) {
+	for _, r := range []Rule{{Group: "desks", To: []netip.Prefix{{}}}, {Group: "desks", Endpoints: []netip.Prefix{{}}}} {
+		r.Services = []flow.Service{flow.All(flow.TCP)}
+		p := Policy{[]Rule{r}}
+		for _, a := range []string{"10.0.0.1", "fd20::1"} {
+			f := flow.Flow{Client: netip.MustParseAddr(a), Server: netip.MustParseAddr(a), Proto: flow.TCP, Port: 1}
+			_, ok1 := Allows(p, "desks", f)
+			_, ok2 := NewIndex(p).Allows("desks", f)
+			if ok1 || ok2 || len(p.Boxes()) > 0 {
+				t.Errorf("%v: Allows %t, Index %t, boxes %v", f, ok1, ok2, p.Boxes())
+			}
 		}
 	}
 }
