@@ -117,9 +117,9 @@ var _ = register(func(e *env) *cobra.Command {
 			case "csv":
 				return monitor.WriteEndpointsCSV(e.out, out)
 			}
-			t := newTable(e.out, "GROUP", "ADDRESS", "MAC", "STATE", "FLOWS", "LAST")
+			t := newTable(e.out, "GROUP", "ADDRESS", "MAC", "STATE", "FLOWS", "OUT", "IN", "OPENED FROM OUTSIDE", "SENT BY THAT", "LAST")
 			for _, l := range out {
-				t.row(l.Group, l.Addr, l.MAC, l.State, l.Flows, when(l.Last, e.now()))
+				t.row(l.Group, l.Addr, l.MAC, l.State, l.Flows, bytesText(l.BytesOut), bytesText(l.BytesIn), l.Inbound, bytesText(l.InboundOut), when(l.Last, e.now()))
 			}
 			return t.flush()
 		},

@@ -140,6 +140,9 @@ func (d *Daemon) findings(ctx context.Context, c caller, in None) ([]finding.Fin
 	if err != nil {
 		return nil, err
 	}
+	if err := d.refresh(ctx, c.now, freshFor); err != nil {
+		return nil, err
+	}
 	out := append(monitor.Findings(&p, d.evidence, d.classes), d.visitors()...)
 	if f, pol, ok := d.judging(); ok && f.Step.Denies() {
 		rows := d.evidence.Rows(d.classes)
