@@ -4,7 +4,9 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +16,7 @@ import (
 	"weir/nft/kernel"
 	"weir/nft/netns"
 	"weir/phases/compile"
-	"weir/phases/flow"
+	"weir/phases/policy"
 )
 
 func must(t testing.TB, err error) {
@@ -31,13 +33,11 @@ type lab struct {
 	t      testing.TB
 	k      *kernel.Kernel
 	visits chan honeypot.Visit
+	policy policy.Policy
 	tx     int
 }
 
-var (
-	outside = []string{netns.OutsideIP4, netns.OutsideIP6}
-	both    = []flow.Family{flow.IPv4, flow.IPv6}
-)
+var outside = []string{netns.OutsideIP4, netns.OutsideIP6}
 
 func newLab(t testing.TB) *lab {
 	t.Helper()
@@ -51,7 +51,7 @@ func newLab(t testing.TB) *lab {
 		must(t, l.Outside.EchoTCP(net.JoinHostPort(netns.OutsideIP4, p), net.JoinHostPort(netns.OutsideIP6, p)))
 	}
 	must(t, l.Outside.EchoUDP(net.JoinHostPort(netns.OutsideIP4, "3389"), net.JoinHostPort(netns.OutsideIP6, "3389")))
-	return &lab{Lab: l, t: t, k: k, visits: make(chan honeypot.Visit, 100)}
+	return &lab{Lab: l, t: t, k: k, visits: make(chan honeypot.Visit, 100), policy: allow(t, "tcp/443")}
 }
 
 // listen opens the honeypot in the gateway.
@@ -85,7 +85,7 @@ func (l *lab) step(treat compile.Treatment, never ...compile.Never) nft.Revision
 		Scope: compile.Scope{Hooks: []string{"forward"}, Inside: prefixes("10.20.0.0/16", "fd20::/48"),
 			OutsideIfaces: []string{netns.OutsideIf}, Inbound: "observe"},
 		Groups: []compile.Group{{Name: "desks", Members: prefixes("10.20.16.0/24", "fd20:0:0:16::/64"), Treatment: treat}},
-		Policy: allow(l.t, "tcp/443"),
+		Policy: l.policy,
 		Never:  never,
 	})
 	must(l.t, err)
@@ -188,4 +188,12 @@ func (l *lab) nft(args ...string) string {
 		l.t.Fatalf("nft %v: %v\n%s", args, err, out)
 	}
 	return string(out)
+}
+
+// nftText runs text with the real nft in the gateway.
+func (l *lab) nftText(text string) {
+	l.t.Helper()
+	file := filepath.Join(l.t.TempDir(), "rules.nft")
+	must(l.t, os.WriteFile(file, []byte(text), 0o600))
+	l.nft("-f", file)
 }

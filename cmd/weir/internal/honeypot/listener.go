@@ -46,7 +46,7 @@ type Listener struct {
 
 	mu     sync.Mutex // guards what follows
 	closed bool
-	open   map[net.Conn]bool
+	open   map[*net.TCPConn]bool
 	from   map[netip.Prefix]int
 }
 
@@ -68,7 +68,7 @@ func Listen(opt Options) (*Listener, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	l := &Listener{opt: opt, open: map[net.Conn]bool{}, from: map[netip.Prefix]int{}}
+	l := &Listener{opt: opt, open: map[*net.TCPConn]bool{}, from: map[netip.Prefix]int{}}
 	if _, err := rand.Read(l.token[:]); err != nil {
 		return nil, fmt.Errorf("cannot open the honeypot: %w", err)
 	}
@@ -115,20 +115,21 @@ func (l *Listener) accept(s net.Listener) {
 	}
 }
 
-// admit serves a connection or closes it with a reset.
+// admit serves a connection or closes it with a reset. From this machine to
+// itself nothing is redirected: that is a probe, or nobody.
 func (l *Listener) admit(c *net.TCPConn) {
 	client, local := addrPort(c.RemoteAddr()), addrPort(c.LocalAddr())
 	asked, err := OriginalDestination(c)
-	if err != nil || asked == local {
-		if err == nil && local.Addr().IsLoopback() && client.Addr().IsLoopback() {
-			l.serve(c, netip.Prefix{}, func() { l.answer(c) })
-			return
-		}
-		if err != nil {
-			l.failures.Add(1)
-		} else {
-			l.direct.Add(1)
-		}
+	switch {
+	case local.Addr().IsLoopback() && (err != nil || asked == local):
+		l.serve(c, netip.Prefix{}, func() { l.answer(c) })
+		return
+	case err != nil:
+		l.failures.Add(1)
+		reset(c)
+		return
+	case asked == local:
+		l.direct.Add(1)
 		reset(c)
 		return
 	}
@@ -198,7 +199,7 @@ func (l *Listener) Close() error {
 	l.mu.Lock()
 	l.closed = true
 	for c := range l.open {
-		c.Close()
+		reset(c)
 	}
 	l.mu.Unlock()
 	var errs []error
