@@ -254,7 +254,7 @@ func cmdOpen(ts *testscript.TestScript, neg bool, args []string) {
 	from, args := source(ts, args)
 	c, err := from.Dial(args[1], addresses(args[1:])[0], time.Second)
 	ts.Check(err)
-	ts.Check(netns.Exchange(c, time.Second))
+	ts.Check(answers(c, time.Second))
 	w.mu.Lock()
 	w.conns[args[0]] = c
 	w.mu.Unlock()

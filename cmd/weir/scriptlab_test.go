@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"net"
@@ -100,18 +101,39 @@ func cmdAddr(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(at.Addr(iface, args[1:]...))
 }
 
-// serve HOST PROTO PORT|ADDRESS:PORT …: an echo server on client, gw or outside.
+// serve HOST PROTO PORT|ADDRESS:PORT …: an echo server on client, gw or outside;
+// PROTO "clock" is a TCP one that also speaks by itself, many times a second.
 func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	at, v4, v6 := labHost(ts, args[0])
 	both := args[2:]
 	if !strings.Contains(args[2], ":") {
 		both = []string{net.JoinHostPort(v4, args[2]), net.JoinHostPort(v6, args[2])}
 	}
-	if args[1] == "udp" {
+	switch args[1] {
+	case "udp":
 		ts.Check(at.EchoUDP(both...))
+		return
+	case "clock":
+		for _, a := range both {
+			ts.Check(at.ServeTCP(a, tick))
+		}
 		return
 	}
 	ts.Check(at.EchoTCP(both...))
+}
+
+func tick(c net.Conn) {
+	go func() {
+		for {
+			if _, err := c.Write([]byte("tick;")); err != nil {
+				return // the peer has gone
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+	if _, err := io.Copy(c, c); err != nil {
+		return
+	}
 }
 
 // signal NAME STOP|CONT to what "start NAME" started.
@@ -408,7 +430,12 @@ func try(from *netns.NS, proto, to string) error {
 		}
 		return from.Ping(host, patience)
 	}
-	return from.Try(proto, to, patience)
+	c, err := from.Dial(proto, to, patience)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return answers(c, patience)
 }
 
 // answers sends a word on an open connection to an echo server and waits for
@@ -422,7 +449,7 @@ func answers(c net.Conn, patience time.Duration) error {
 		return err
 	}
 	var got []byte
-	for buf := make([]byte, 4096); !bytes.HasSuffix(got, word); {
+	for buf := make([]byte, 4096); !bytes.Contains(got, word); {
 		k, err := c.Read(buf)
 		if err != nil {
 			return err
