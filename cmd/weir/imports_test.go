@@ -25,6 +25,7 @@ var may = map[string][]string{
 	"nft/kernel":            {"nft"},                                         // the only one that writes to nftables
 	"nft/capture":           {"nft"},                                         // the only one that listens to it
 	"phases/policy":         {},                                              // an algebra
+	"phases/policy/rules":   {},                                              // what a filter says, whatever wrote it
 	"phases/compile":        {"phases/policy", "nft"},                        // values to values
 	"phases/compile/oracle": {"phases/compile", "phases/policy", "nft/eval"}, // what tests compare compiled rulesets with
 	"phases/finding":        {},                                              // one type
