@@ -83,7 +83,7 @@ func (e *env) tell(ctx context.Context) {
 		return
 	}
 	p := api.PeerOf(int32(os.Getpid()), uint32(os.Getuid()), uint32(os.Getgid()))
-	note, _ := json.Marshal(api.RollbackNote{UID: p.UID, LoginUID: p.LoginUID, Name: p.Name, At: e.now()})
+	note, _ := json.Marshal(api.RollbackNote{Version: 1, UID: p.UID, LoginUID: p.LoginUID, Name: p.Name, At: e.now()})
 	if err := os.WriteFile(filepath.Join(e.state, api.RollbackNoteFile), note, 0o600); err != nil {
 		fmt.Fprintf(e.err, "weir: the daemon does not answer and no note could be left for it: %v\n", err)
 		return

@@ -135,6 +135,7 @@ type Status struct {
 	Present    bool              `json:"present"` // weir's table is in the kernel
 	Observing  bool              `json:"observing"`
 	Spared     []string          `json:"spared,omitempty"`
+	Honeypot   string            `json:"honeypot,omitempty"` // what becomes of the flows that the step sends there
 	Questions  int               `json:"questions"`
 	Witnessed  *float64          `json:"witnessed,omitempty"`
 	Counters   map[string]Counts `json:"counters,omitempty"`
@@ -298,6 +299,7 @@ const RollbackNoteFile = "rolled-back.json"
 
 // RollbackNote is its content.
 type RollbackNote struct {
+	Version  int       `json:"version"` // 1
 	UID      uint32    `json:"uid"`
 	LoginUID uint32    `json:"loginUid"`
 	Name     string    `json:"name"`

@@ -59,7 +59,7 @@ func (d *Daemon) prepareCapture() error {
 			old = append(old, s)
 		}
 	}
-	data, err := json.MarshalIndent(old, "", "  ")
+	data, err := json.MarshalIndent(sysctlNote{sysctlVersion, old}, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -80,12 +80,23 @@ func readSysctls(file string) (capture.Sysctls, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the old sysctls: %w", err)
 	}
-	out := capture.Sysctls{}
-	if err := json.Unmarshal(data, &out); err != nil {
+	note := sysctlNote{Sysctls: capture.Sysctls{}}
+	if err := json.Unmarshal(data, &note); err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", file, err)
 	}
-	return out, nil
+	if note.Version != sysctlVersion {
+		return nil, fmt.Errorf("cannot read %s: it has version %d, this weir reads %d", file, note.Version, sysctlVersion)
+	}
+	return note.Sysctls, nil
 }
+
+// sysctlNote is what the kernel's settings were before the first step.
+type sysctlNote struct {
+	Version int             `json:"version"`
+	Sysctls capture.Sysctls `json:"sysctls"`
+}
+
+const sysctlVersion = 1
 
 // startReaders begins to listen, once the first step has prepared for it.
 func (d *Daemon) startReaders(ctx context.Context) error {
@@ -161,6 +172,9 @@ func hostHook(hooks []string) bool {
 
 // take adds one record to the evidence.
 func (d *Daemon) take(r flow.Record) {
+	if d.ofHoneypot(r) {
+		return
+	}
 	p := d.machine.Plan()
 	if r.Verdict != flow.WouldDeny && r.Verdict != flow.Denied && r.Verdict != flow.Captured {
 		var ok bool
@@ -168,9 +182,6 @@ func (d *Daemon) take(r flow.Record) {
 			d.unscoped++
 			return
 		}
-	}
-	if r.Verdict == flow.Captured {
-		d.heardOf(r)
 	}
 	if !d.evidence.Add(r) {
 		d.unusable++
