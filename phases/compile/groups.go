@@ -12,14 +12,14 @@ import (
 
 // lookup is one rule's matches: what it reads from one content set.
 type lookup struct {
-	ports bool // behind the protocols with ports
+	part  part // byPort: it stands behind the protocols with ports
 	stmts []nft.Stmt
 }
 
 // rule writes a lookup that stands alone.
 func (l lookup) rule(tail ...nft.Stmt) nft.Rule {
 	var s []nft.Stmt
-	if l.ports {
+	if l.part == byPort {
 		s = append(s, ported())
 	}
 	return nft.Rule{Stmts: append(append(s, l.stmts...), tail...)}
@@ -71,7 +71,7 @@ func (b *builder) lookups(tuples []tuple, port nft.Field) []lookup {
 			fields = append(fields, nft.L4Proto)
 		}
 		for _, n := range names {
-			out = append(out, lookup{ports: k.part == byPort, stmts: append(slices.Clone(guard), in(n, fields...))})
+			out = append(out, lookup{part: k.part, stmts: append(slices.Clone(guard), in(n, fields...))})
 		}
 	}
 	return out
@@ -81,7 +81,7 @@ func (b *builder) lookups(tuples []tuple, port nft.Field) []lookup {
 //
 //	chain rID_f {
 //	  jump rID_scope_f
-//	  jump w_capture
+//	  ct state new jump w_capture
 //	  jump rID_lifelines
 //	  ip saddr @w_quar4 goto w_quarantined
 //	  ip6 saddr @w_quar6 goto w_quarantined
@@ -96,7 +96,7 @@ func (b *builder) entry(hook string) {
 	b.scope(hook)
 	rules := []nft.Rule{
 		rule(jump(b.name("scope_" + hook))),
-		rule(jump("w_capture")),
+		rule(state(stateNew), jump("w_capture")),
 	}
 	if b.in.Off {
 		b.chain(hook, append(rules, rule(accept))...)
@@ -219,7 +219,7 @@ func (b *builder) group(g Group) {
 	var ports []nft.Rule
 	var rest []nft.Rule
 	for _, l := range b.lookups(b.rules[g.Name], nft.ThDport) {
-		if l.ports {
+		if l.part == byPort {
 			ports = append(ports, l.bare(allowed...))
 		} else {
 			rest = append(rest, l.rule(allowed...))

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"net/netip"
+	"slices"
 
 	"weir/nft"
 	"weir/phases/flow"
@@ -18,6 +19,7 @@ var local = []netip.Prefix{
 // outside, and returns for the rest.
 //
 //	chain rID_scope_X {
+//	  meta nfproto ipv4 ip saddr @p4… ip daddr != @p4… oifname "wan0" return   # most packets: see plain
 //	  oifname "lo" counter name w_local accept
 //	  ip daddr @p4… counter name w_local accept          # multicast, broadcast, link-local
 //	  ip daddr @p4… goto rID_in_X                        # to inside
@@ -42,6 +44,9 @@ func (b *builder) scope(hook string) {
 	rules := []nft.Rule{rule(b.pass(hook, "w_local", ifnames(oif, []string{"lo"}))...)}
 	for _, f := range families {
 		rules = append(rules, rule(b.pass(hook, "w_local", in(b.prefixSet(local, f), f.daddr))...))
+	}
+	if hook != nft.HookNAT {
+		rules = slices.Insert(rules, 0, b.plain(hook)...)
 	}
 	inChain := b.name("in_" + hook)
 	toInside := false
@@ -90,6 +95,57 @@ func (b *builder) scope(hook string) {
 		rules = append(rules, rule(ifnames(oif, sc.OutsideIfaces), ret))
 	}
 	b.chain("out_"+hook, append(rules, rule(b.pass(hook, "w_outside")...))...)
+}
+
+// plain writes one rule for each family that returns for what is plainly judged
+// and what most packets are: from an inside prefix to an address that is neither
+// inside nor local, by a way out. The rules after it decide the same of such
+// packets, one question at a time.
+func (b *builder) plain(hook string) []nft.Rule {
+	sc := b.in.Scope
+	never := append([]string{"lo"}, sc.InsideIfaces...)
+	ways := slices.DeleteFunc(slices.Clone(sc.OutsideIfaces), func(n string) bool { return slices.Contains(never, n) })
+	var rules []nft.Rule
+	for i, f := range families {
+		stmts := []nft.Stmt{f.is()}
+		if hook != nft.HookOutput {
+			if b.inside[i] == "" {
+				continue
+			}
+			stmts = append(stmts, b.among(sc.Inside, f, f.saddr))
+		}
+		stmts = append(stmts, notIn(b.prefixSet(slices.Concat(local, sc.Inside), f), f.daddr))
+		switch {
+		case len(ways) > 0:
+			stmts = append(stmts, ifnames(nft.OIFName, ways))
+		case len(sc.OutsideIfaces) > 0:
+			continue
+		default:
+			m := ifnames(nft.OIFName, never)
+			m.Not = true
+			stmts = append(stmts, m)
+			if b.outside[i] != "" {
+				stmts = append(stmts, in(b.outside[i], f.daddr))
+			} else if len(sc.Outside) > 0 {
+				continue
+			}
+		}
+		rules = append(rules, nft.Rule{Stmts: append(stmts, ret)})
+	}
+	return rules
+}
+
+// among matches an address with prefixes: one is compared, more are a set.
+func (b *builder) among(list []netip.Prefix, f family, field nft.Field) nft.Match {
+	own := ofFamily(list, f)
+	if len(own) == 1 && own[0].Bits() > 0 {
+		v := nft.Value{Lo: own[0].Addr().AsSlice()}
+		if !own[0].IsSingleIP() {
+			v.Hi = last(own[0]).AsSlice()
+		}
+		return is(field, v)
+	}
+	return in(b.prefixSet(list, f), field)
 }
 
 // leaving is the field of the interface that a packet leaves by: before
@@ -154,19 +210,20 @@ var (
 	icmpv6Errors = []nft.Value{one(1), one(2), one(3), one(4), one(130), one(131), one(132), one(133), one(134), one(135), one(136), one(143)}
 )
 
-// shared writes the chain of the lifelines.
+// shared writes the chains of the lifelines.
 //
 //	chain rID_lifelines {
+//	  meta l4proto { tcp, … } goto rID_lifeports
 //	  meta nfproto ipv4 meta l4proto icmp icmp type { destination-unreachable, time-exceeded, parameter-problem } accept
 //	  meta nfproto ipv6 meta l4proto icmpv6 icmpv6 type { … nd-neighbor-solicit … } accept
+//	  ip saddr . ip daddr . meta l4proto @x4… accept
+//	  …
+//	}
+//	chain rID_lifeports {
 //	  ip saddr . ip daddr . meta l4proto . th dport @x4… accept
 //	  …
 //	}
 func (b *builder) shared() {
-	rules := []nft.Rule{
-		rule(families[0].is(), proto(flow.ICMP), is(nft.ICMPTypeF, icmpErrors...), accept),
-		rule(families[1].is(), proto(flow.ICMPv6), is(nft.ICMP6TypeF, icmpv6Errors...), accept),
-	}
 	var ask, answer []tuple
 	for _, l := range b.in.Lifelines {
 		t := tuple{from: l.From, to: l.To, services: l.Services}
@@ -176,11 +233,24 @@ func (b *builder) shared() {
 			ask = append(ask, t)
 		}
 	}
-	for _, l := range b.lookups(ask, nft.ThDport) {
-		rules = append(rules, l.rule(accept))
+	var ports []nft.Rule
+	rest := []nft.Rule{
+		rule(proto(flow.ICMP), families[0].is(), is(nft.ICMPTypeF, icmpErrors...), accept),
+		rule(proto(flow.ICMPv6), families[1].is(), is(nft.ICMP6TypeF, icmpv6Errors...), accept),
 	}
-	for _, l := range b.lookups(answer, nft.ThSport) {
-		rules = append(rules, l.rule(accept))
+	for _, l := range slices.Concat(b.lookups(ask, nft.ThDport), b.lookups(answer, nft.ThSport)) {
+		switch l.part {
+		case byPort:
+			ports = append(ports, l.bare(accept))
+		case byType:
+			rest = append(rest, l.rule(accept))
+		case byProto:
+			ports, rest = append(ports, l.rule(accept)), append(rest, l.rule(accept))
+		}
 	}
-	b.chain("lifelines", rules...)
+	if len(ports) > 0 {
+		b.chain("lifeports", ports...)
+		rest = slices.Insert(rest, 0, rule(ported(), goTo(b.name("lifeports"))))
+	}
+	b.chain("lifelines", rest...)
 }

@@ -41,7 +41,7 @@ func skeleton(hooks, groups []string, logGroup, verdictGroup, honeypot uint16) n
 	for _, h := range hooks {
 		s.Sets = append(s.Sets,
 			nft.Set{Name: nft.TrialMap(h), Key: []nft.Type{nft.NFProto}, Data: nft.VerdictType, HasTimeout: true},
-			nft.Set{Name: nft.StableMap(h), Key: []nft.Type{nft.NFProto}, Data: nft.VerdictType})
+			nft.Set{Name: nft.StableMap(h), Key: []nft.Type{nft.NFProto}, Data: nft.VerdictType, Size: 4}) // with a size the kernel chooses its fastest set
 	}
 	for _, g := range groups {
 		s.Sets = append(s.Sets,
@@ -73,6 +73,14 @@ func skeleton(hooks, groups []string, logGroup, verdictGroup, honeypot uint16) n
 		captureChain("w_capture", "weir n ", logGroup),
 		captureChain("w_capture_in", "weir in ", logGroup),
 		nft.Chain{Name: nft.UnblockChain},
+		// ct state related counter name w_related accept
+		// ct state untracked counter name w_untracked accept
+		// counter name w_invalid accept
+		nft.Chain{Name: "w_odd", Rules: []nft.Rule{
+			rule(state(stateRelated), count("w_related"), accept),
+			rule(state(stateUntracked), count("w_untracked"), accept),
+			rule(count("w_invalid"), accept),
+		}},
 		// ip saddr . ip daddr @w_nospare4 return
 		// ip6 saddr . ip6 daddr @w_nospare6 return
 		// counter name w_spared accept
@@ -118,14 +126,10 @@ func mainChain(hook string) nft.Chain {
 		c.Rules = []nft.Rule{
 			// ct direction reply counter name w_reply accept
 			rule(is(nft.CTDirection, one(1)), count("w_reply"), accept),
-			// ct state related counter name w_related accept
-			rule(state(stateRelated), count("w_related"), accept),
+			// ct state related,untracked,invalid goto w_odd
+			rule(state(stateRelated|stateUntracked|stateInvalid), goTo("w_odd")),
 			// ct status expected accept
 			rule(is(nft.CTStatus, nft.Value{Lo: host32(statusExpected)}), accept),
-			// ct state untracked counter name w_untracked accept
-			rule(state(stateUntracked), count("w_untracked"), accept),
-			// ct state invalid counter name w_invalid accept
-			rule(state(stateInvalid), count("w_invalid"), accept),
 			// meta l4proto tcp ct state new tcp flags & (fin|syn|rst|ack) != syn counter name w_pickup accept
 			rule(proto(6), state(stateNew), pickup, count("w_pickup"), accept),
 		}
