@@ -1,0 +1,125 @@
+package faults
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/phases"
+)
+
+// crashRows are what goes well, and what is then struck at each of its calls.
+var crashRows = []struct {
+	name, before, struck string
+}{
+	{"the first step", "apply drill", "req ok arm yes"},
+	{"a block step", "apply drill to:enforce/alert", "req ok arm yes"},
+	{"ending a trial", "apply drill to:enforce/alert req ok arm", "back"},
+	{"one step back", "apply drill to:enforce/block:desks", "back resume"},
+	{"off", "apply drill to:enforce/block:desks", "back:off"},
+	{"one group", "apply drill to:enforce/block:desks", "group:desks resume"},
+	{"a changed plan", "apply drill to:enforce/block:desks", "apply:2 req ok arm yes"},
+	{"restoring", "apply drill to:enforce/block:desks delete look", "restore"},
+}
+
+// TestCrashSweep strikes call n of kernel, journal and files, for each n, in
+// each way. Then a new process recovers; what must hold, holds; what is in
+// force is what was before the struck word or after it; and the rollout goes on.
+func TestCrashSweep(t *testing.T) {
+	for _, real := range []bool{true, false} {
+		t.Run(map[bool]string{true: "kernel", false: "fake"}[real], func(t *testing.T) {
+			t.Parallel()
+			for _, row := range crashRows {
+				t.Run(row.name, func(t *testing.T) {
+					if real {
+						t.Parallel()
+					}
+					sweep(t, real, row.before, row.struck)
+				})
+			}
+		})
+	}
+}
+
+func sweep(t *testing.T, real bool, before, struck string) {
+	lease := 10 * time.Second
+	if !real {
+		lease = time.Hour
+	}
+	words := strings.Fields(struck)
+	g := newGround(t, real, nil)
+	// What is seen before and after each word when nothing is struck.
+	w := newWorld(t, g, lease)
+	w.run(before)
+	w.p.arm(0, "")
+	views := []view{w.view()}
+	for _, word := range words {
+		w.run(word)
+		views = append(views, w.view())
+	}
+	total, names := w.p.n, w.p.names
+	w.stop()
+	if total < 3 {
+		t.Fatalf("%s: only %d calls", struck, total)
+	}
+	for _, m := range []mode{killAfter, failBefore, failAfter} {
+		for n := 1; n <= total; n++ {
+			if m != failBefore && slices.Contains(reads, names[n-1]) {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s call %d", m, n), func(t *testing.T) {
+				w := newWorld(t, g, lease)
+				defer w.stop()
+				w.run(before)
+				w.p.arm(n, m)
+				i, err := w.strike(words)
+				defer func() {
+					if t.Failed() {
+						t.Logf("struck %s in %s (%v)\n%s", w.p.fired, words[min(i, len(words)-1)], err, w.history())
+					}
+				}()
+				if w.p.fired == "" {
+					t.Fatalf("call %d was not made", n)
+				}
+				w.p.at = 0
+				w.stop()
+				w.start()
+				if _, err := w.m.Recover(ctx, w.now); err != nil {
+					t.Fatal(err)
+				}
+				got := w.view()
+				if i == len(words) {
+					i-- // everything was done though a call failed
+				}
+				if got != views[i] && got != views[i+1] {
+					t.Errorf("struck %s in %s:\nbefore %+v\nafter  %+v\nis     %+v", w.p.fired, words[i], views[i], views[i+1], got)
+				}
+				w.holds()
+				if m == killAfter {
+					w.goesOn()
+				}
+			})
+		}
+	}
+}
+
+// strike does words until one fails or its process dies; it returns the index
+// of that word, or len(words).
+func (w *world) strike(words []string) (int, error) {
+	for i, word := range words {
+		err, dead := w.attempt(word)
+		if dead != "" {
+			return i, errors.New("died at " + dead)
+		}
+		if err != nil {
+			if !errors.Is(err, errInjected) && !errors.Is(err, phases.ErrNotDone) && !errors.Is(err, phases.ErrUnknown) {
+				w.t.Errorf("%s: the fault is not in the answer: %v", word, err)
+			}
+			return i, err
+		}
+	}
+	return len(words), nil
+}
