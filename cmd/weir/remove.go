@@ -23,7 +23,7 @@ both back. Journal and evidence stay on disk. Everything passes afterwards.`,
 			}
 			fmt.Fprintln(e.out, "the table inet weir is gone; everything passes")
 			for _, s := range out.Sysctls {
-				fmt.Fprintf(e.out, "put back %s\n", s)
+				fmt.Fprintln(e.out, safe(s))
 			}
 			return nil
 		},

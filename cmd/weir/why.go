@@ -50,7 +50,7 @@ be, and prints the unblock line to copy.
 			}
 			for i, l := range out.Denied {
 				fmt.Fprintf(e.out, "denied  %s  last %s, %s logged\n", l.Flow, when(l.Last, e.now()), many(int(l.Count), "time"))
-				if i == 0 {
+				if i == 0 && out.Quarantined == 0 { // an unblock does not end a quarantine
 					fmt.Fprintf(e.out, "        weir unblock --from %s --to %s --service %s --for 1h --reason TICKET\n", l.Flow.Client, l.Flow.Server, l.Flow.Service())
 				}
 			}

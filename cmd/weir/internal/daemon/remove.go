@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/exit"
@@ -28,25 +29,31 @@ func (d *Daemon) removeAll(ctx context.Context, c caller, in api.RemoveArgs) (ap
 	}
 	d.noteOpenings()
 	out.Table = true
-	changed, err := RestoreSysctls(d.sysctlFile())
-	for _, s := range changed {
-		out.Sysctls = append(out.Sysctls, s.Name+" = "+s.Old)
+	back, left, err := RestoreSysctls(d.sysctlFile())
+	for _, s := range back {
+		out.Sysctls = append(out.Sysctls, "put back "+s.Name+" = "+s.Old)
+	}
+	for _, s := range left {
+		out.Sysctls = append(out.Sysctls, fmt.Sprintf("left alone %s = %s: somebody else set it, it was %s", s.Name, s.New, s.Old))
 	}
 	return out, err
 }
 
-// RestoreSysctls puts back what was written down before the first change.
-func RestoreSysctls(file string) (capture.Sysctls, error) {
+// RestoreSysctls puts back what was written down before the first change, and
+// returns that, and what somebody else has changed meanwhile and was left alone.
+func RestoreSysctls(file string) (back, left capture.Sysctls, err error) {
 	old, err := readSysctls(file)
 	if err != nil || old == nil {
-		return nil, err
+		return nil, nil, err
 	}
-	changed, err := old.Restore(capture.Options{})
-	if err != nil {
-		return changed, err
+	if left, err = old.Restore(capture.Options{}); err != nil {
+		return nil, left, err
 	}
+	back = slices.DeleteFunc(slices.Clone(old), func(s capture.Sysctl) bool {
+		return slices.ContainsFunc(left, func(l capture.Sysctl) bool { return l.Name == s.Name })
+	})
 	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return changed, fmt.Errorf("cannot remove %s: %w", file, err)
+		return back, left, fmt.Errorf("cannot remove %s: %w", file, err)
 	}
-	return changed, nil
+	return back, left, nil
 }
