@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -12,7 +13,7 @@ import (
 type teller struct {
 	out    io.Writer
 	colour bool
-	width  int // lines are cut here; 0: not at all
+	width  int // columns; longer lines of an answer end in "…"
 }
 
 const (
@@ -33,7 +34,7 @@ func (t *teller) line(s string) { fmt.Fprintln(t.out, s) }
 
 // scene begins a scene.
 func (t *teller) scene(n int, title, words string) {
-	fmt.Fprintf(t.out, "\n%s  %s\n", t.paint(bold, fmt.Sprintf("%2d  %s", n, title)), t.paint(dim, words))
+	fmt.Fprintf(t.out, "\n%s  %s\n\n", t.paint(bold, fmt.Sprintf("%2d  %s", n, title)), t.paint(dim, words))
 }
 
 // note says what to see.
@@ -50,21 +51,28 @@ func (t *teller) typed(args []string) {
 func (t *teller) answer(lines []string) {
 	for _, l := range lines {
 		l = strings.TrimRight(l, " ")
-		if max := t.width - 6; t.width > 0 && utf8.RuneCountInString(l) > max {
-			l = string([]rune(l)[:max-1]) + "…"
+		if room := max(t.width, 60) - 6; utf8.RuneCountInString(l) > room {
+			l = string([]rune(l)[:room-1]) + "…"
 		}
 		t.line("      " + t.paint(dim, l))
 	}
 }
 
-// packet prints what became of packets.
+// packet prints what became of packets: the words after the mark are those of
+// "weir demo probe".
 func (t *teller) packet(k talk, verdict string) {
 	code := green
-	if verdict != "passes" {
+	if verdict != passes {
 		code = bold
 	}
-	t.line(fmt.Sprintf("    %s %-8s %-8s %-36s %s", t.paint(green, "ok"), k.from, k.service, k.to.v4+", "+k.to.v6, t.paint(code, verdict)))
+	t.line(fmt.Sprintf("    %s %-8s  %-8s  %-32s  %s", t.paint(green, "✓"), k.from, k.service, strings.Join(k.to.all(), " "), t.paint(code, verdict)))
 }
+
+// What becomes of packets.
+const (
+	passes = "passes"
+	denied = "denied"
+)
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
 
@@ -72,7 +80,7 @@ var plainWord = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
 func quoteAll(args []string) string {
 	out := make([]string, len(args))
 	for i, a := range args {
-		if out[i] = a; a != "&" && !plainWord.MatchString(a) {
+		if out[i] = a; a != "&" && a != "$!" && !plainWord.MatchString(a) {
 			out[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
 		}
 	}
@@ -82,7 +90,6 @@ func quoteAll(args []string) string {
 // pick chooses what of an answer is shown.
 type pick func(lines []string) []string
 
-func nothing([]string) []string      { return nil }
 func everything(l []string) []string { return l }
 func first(n int) pick               { return func(l []string) []string { return l[:min(n, len(l))] } }
 func matching(expressions string) pick {
@@ -95,5 +102,22 @@ func matching(expressions string) pick {
 			}
 		}
 		return out
+	}
+}
+
+// before leaves out the columns of a table from the named one on.
+func before(column string, p pick) pick {
+	return func(l []string) []string {
+		l = slices.Clone(p(l))
+		if len(l) == 0 {
+			return l
+		}
+		at := strings.Index(l[0], column)
+		for i, x := range l {
+			if r := []rune(x); at > 0 && len(r) > at {
+				l[i] = string(r[:at])
+			}
+		}
+		return l
 	}
 }

@@ -12,6 +12,11 @@ import (
 // site is a server of the Internet in both families.
 type site struct{ v4, v6 string }
 
+// all lists the site's addresses; a site may be of one family.
+func (s site) all() []string {
+	return slices.DeleteFunc([]string{s.v4, s.v6}, func(a string) bool { return a == "" })
+}
+
 var (
 	web    = site{webV4, webV6}
 	mailer = site{mailV4, mailV6}
@@ -57,23 +62,29 @@ func (n *network) try(from, service, to string) error {
 	return h.ns.Try(service[:3], net.JoinHostPort(to, service[4:]), patience)
 }
 
-// both tries a talk in both families at once.
-func (n *network) both(t talk) (v4, v6 error) {
+// each tries a talk with every address of its site at once.
+func (n *network) each(t talk) map[string]error {
+	to := t.to.all()
+	errs := make([]error, len(to))
 	var wait sync.WaitGroup
-	wait.Go(func() { v4 = n.try(t.from, t.service, t.to.v4) })
-	v6 = n.try(t.from, t.service, t.to.v6)
+	for i, a := range to {
+		wait.Go(func() { errs[i] = n.try(t.from, t.service, a) })
+	}
 	wait.Wait()
-	return v4, v6
+	out := map[string]error{}
+	for i, a := range to {
+		out[a] = errs[i]
+	}
+	return out
 }
 
-// all tries every habit once and returns the first that has no answer.
+// all tries every talk once and returns the first that has no answer.
 func (n *network) all(ts []talk) error {
 	errs := make([]error, len(ts))
 	var wait sync.WaitGroup
 	for i, t := range ts {
 		wait.Go(func() {
-			v4, v6 := n.both(t)
-			for to, err := range map[string]error{t.to.v4: v4, t.to.v6: v6} {
+			for to, err := range n.each(t) {
 				if err != nil {
 					errs[i] = fmt.Errorf("%s to %s %s: %w", t.from, to, t.service, err)
 				}
