@@ -200,7 +200,7 @@ func (b *builder) verdictMap(hook, suffix string, key nft.Type, interval bool, e
 //
 //	chain rID_g_<group> {
 //	  … goto rID_v_<group>                                   # never
-//	  meta l4proto { tcp, … } jump rID_p_<group>             # allow rules with ports
+//	  meta l4proto tcp jump rID_p_<group>                    # allow rules with ports; udp, the others
 //	  ip daddr . meta l4proto @x4… counter name w_c_<group>_allowed accept
 //	  jhash ip saddr mod 100 seed S < 5 goto rID_d_<group>   # a share; else one goto
 //	  goto w_a_<group>
@@ -227,7 +227,7 @@ func (b *builder) group(g Group) {
 	}
 	if len(ports) > 0 {
 		b.chain("p_"+g.Name, ports...)
-		rules = append(rules, rule(ported(), jump(b.name("p_"+g.Name))))
+		rules = append(rules, portedRules(jump(b.name("p_"+g.Name)))...)
 	}
 	rules = append(rules, rest...)
 	b.chain("g_"+g.Name, append(rules, b.treat(g, b.name("d_"+g.Name))...)...)

@@ -24,7 +24,18 @@ const HoneypotSet = nft.HoneypotSet
 //	  meta l4proto tcp reject with tcp reset
 //	  reject with icmpx port-unreachable
 //	}
+//
+// At the end of the hook stands a count of what was redirected and arrives: a
+// rule of somebody else's in between may drop it.
+//
+//	chain w_base_l { type filter hook input priority 300; policy accept;
+//	  ct status dnat ct direction original meta l4proto tcp th dport 2323 ct state new counter name w_hpin
+//	}
 func honeypotGate(port uint16) []nft.Chain {
+	captured := func(more ...nft.Stmt) nft.Rule {
+		return rule(append([]nft.Stmt{is(nft.CTStatus, nft.Value{Lo: host32(statusDNAT)}), is(nft.CTDirection, one(0)), proto(6),
+			is(nft.ThDport, one(byte(port>>8), byte(port)))}, more...)...)
+	}
 	return []nft.Chain{
 		{Name: "w_hpgate", Rules: []nft.Rule{
 			rule(in(HoneypotSet, nft.NFProtoF), accept),
@@ -32,10 +43,8 @@ func honeypotGate(port uint16) []nft.Chain {
 			rule(proto(6), nft.Reject{With: "tcp reset"}),
 			rule(nft.Reject{With: "icmpx port-unreachable"}),
 		}},
-		{Name: "w_base_i", Type: "filter", Hook: "input", Priority: -10, Rules: []nft.Rule{
-			rule(is(nft.CTStatus, nft.Value{Lo: host32(statusDNAT)}), is(nft.CTDirection, one(0)), proto(6),
-				is(nft.ThDport, one(byte(port>>8), byte(port))), jump("w_hpgate")),
-		}},
+		{Name: "w_base_l", Type: "filter", Hook: "input", Priority: 300, Rules: []nft.Rule{captured(state(stateNew), count("w_hpin"))}},
+		{Name: "w_base_i", Type: "filter", Hook: "input", Priority: -10, Rules: []nft.Rule{captured(jump("w_hpgate"))}},
 	}
 }
 
@@ -72,7 +81,7 @@ func (b *builder) redirects() bool {
 //	  jump w_capture
 //	  limit rate 100/second burst 100 packets log prefix "weir h <group> " group 101 snaplen 96
 //	  counter name w_c_<group>_denied
-//	  meta l4proto tcp redirect to :2323
+//	  meta l4proto tcp counter name w_hpto redirect to :2323
 //	}
 func (b *builder) nat() {
 	hook := nft.HookNAT
@@ -144,5 +153,5 @@ func (b *builder) captured(g Group) {
 		rule(nft.Limit{Rate: 100, Unit: "second", Burst: 100},
 			nft.Log{Prefix: "weir h " + g.Name + " ", Group: b.in.VerdictGroup, Snaplen: logSnaplen}),
 		rule(count(deniedCounter(g.Name))),
-		rule(proto(6), nft.Redirect{Port: b.in.HoneypotPort}))
+		rule(proto(6), count("w_hpto"), nft.Redirect{Port: b.in.HoneypotPort}))
 }

@@ -213,7 +213,7 @@ var (
 // shared writes the chains of the lifelines.
 //
 //	chain rID_lifelines {
-//	  meta l4proto { tcp, … } goto rID_lifeports
+//	  meta l4proto tcp goto rID_lifeports                    # udp, the others
 //	  meta nfproto ipv4 meta l4proto icmp icmp type { destination-unreachable, time-exceeded, parameter-problem } accept
 //	  meta nfproto ipv6 meta l4proto icmpv6 icmpv6 type { … nd-neighbor-solicit … } accept
 //	  ip saddr . ip daddr . meta l4proto @x4… accept
@@ -250,7 +250,7 @@ func (b *builder) shared() {
 	}
 	if len(ports) > 0 {
 		b.chain("lifeports", ports...)
-		rest = slices.Insert(rest, 0, rule(ported(), goTo(b.name("lifeports"))))
+		rest = append(portedRules(goTo(b.name("lifeports"))), rest...)
 	}
 	b.chain("lifelines", rest...)
 }

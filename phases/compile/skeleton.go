@@ -66,6 +66,7 @@ func skeleton(hooks, groups []string, logGroup, verdictGroup, honeypot uint16) n
 		}
 	}
 	if honeypot != 0 {
+		s.Counters = append(s.Counters, "w_hpto", "w_hpin")
 		s.Sets = append(s.Sets, nft.Set{Name: HoneypotSet, Key: []nft.Type{nft.NFProto}, HasTimeout: true})
 	}
 

@@ -48,6 +48,16 @@ func ported() nft.Match {
 	return is(nft.L4Proto, one(6), one(17), one(33), one(132), one(136))
 }
 
+// portedRules gives a verdict to the protocols with ports: the two that nearly
+// every packet is of are compared, which is faster than a set.
+//
+//	meta l4proto tcp jump …
+//	meta l4proto udp jump …
+//	meta l4proto { dccp, sctp, udplite } jump …
+func portedRules(v nft.Verdict) []nft.Rule {
+	return []nft.Rule{rule(proto(flow.TCP), v), rule(proto(flow.UDP), v), rule(is(nft.L4Proto, one(33), one(132), one(136)), v)}
+}
+
 // bare matches the others, apart from the family's ICMP:
 // meta l4proto != { icmp, tcp, udp, dccp, sctp, udplite }
 func (f family) bare() nft.Match {
