@@ -218,6 +218,11 @@ func cmdForeign(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o644))
 }
 
+// ruleset FILE writes all that nft lists, without counters and times.
+func cmdRuleset(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(timeLeft.ReplaceAllString(nftText(ts, "-s", "list", "ruleset"), "")), 0o644))
+}
+
 var (
 	blockHead = regexp.MustCompile(`^\t(map|set|chain|counter) (\S+) \{`)
 	refName   = regexp.MustCompile(`@([a-z0-9_-]+)|(?:jump|goto) ([a-z0-9_-]+)`)
