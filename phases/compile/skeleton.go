@@ -41,7 +41,7 @@ func skeleton(hooks, groups []string, logGroup, verdictGroup, honeypot uint16) n
 	for _, h := range hooks {
 		s.Sets = append(s.Sets,
 			nft.Set{Name: nft.TrialMap(h), Key: []nft.Type{nft.NFProto}, Data: nft.VerdictType, HasTimeout: true},
-			nft.Set{Name: nft.StableMap(h), Key: []nft.Type{nft.NFProto}, Data: nft.VerdictType, Size: 4}) // with a size the kernel chooses its fastest set
+			nft.Set{Name: nft.StableMap(h), Key: []nft.Type{nft.NFProto}, Data: nft.VerdictType, Size: 16}) // with a size the kernel chooses its fastest set
 	}
 	for _, g := range groups {
 		s.Sets = append(s.Sets,
