@@ -123,6 +123,9 @@ func (e *env) showStatus(s api.Status) error {
 			return err
 		}
 	}
+	if s.Honeypot != "" {
+		fmt.Fprintf(e.out, "honeypot  %s\n", safe(s.Honeypot))
+	}
 	for _, x := range s.Exceptions {
 		fmt.Fprintf(e.out, "\n%s %s: %s left: %s", x.Kind, x.ID, span(x.Left), safe(x.Reason))
 	}

@@ -23,6 +23,16 @@ const (
 	potRenew = 5 * time.Second
 )
 
+// Where for potDeaf connections are redirected and none arrives, something on
+// this machine drops them: visitors would hang, where they should be rejected.
+// Then nothing is redirected for potPause.
+const (
+	potDeaf  = 3 * time.Second
+	potPause = 10 * time.Minute
+)
+
+var errDeaf = errors.New("redirected connections do not arrive: a rule of this machine drops them; let its input chain accept tcp to the honeypot's port with \"ct status dnat\"")
+
 // Bounds of what is remembered of visitors.
 const (
 	potWait   = 3 * time.Second // for the kernel's own line of a visit
@@ -34,7 +44,7 @@ const (
 // pot is the honeypot of this daemon. The loop owns it.
 type pot struct {
 	listener *honeypot.Listener
-	port     uint16
+	entries  honeypot.Redirected
 	ctx      context.Context // of what the listener and the probes bring to the loop
 	cancel   context.CancelFunc
 	probes   sync.WaitGroup
@@ -42,7 +52,12 @@ type pot struct {
 	begun    time.Time // when the last probe was begun
 	held     time.Time // until when the redirect holds, as far as was written
 	trouble  string    // why it is not renewed
-	swept    bool      // what an earlier daemon's honeypot left was looked for
+	deaf     time.Time // when it was last found that nothing arrives
+	counted  bool      // the two counters were read since the listener was opened
+	sent     uint64    // connections redirected, by the kernel's counter
+	arrived  uint64    // of these
+	waits    time.Time // since when some are redirected and none arrives; zero: they do
+	swept    bool      // what the last honeypot captured was taken out
 
 	logged  map[potKey]time.Time          // lines of the kernel
 	waiting []honeypot.Visit              // without such a line until now
@@ -65,21 +80,37 @@ func (d *Daemon) keepHoneypot(ctx context.Context) error {
 	p := &d.pot
 	if revision != p.revision && p.revision != "" {
 		// Another step: what the old one captured ends with it.
-		p.revision = ""
-		if err := d.endCaptured(ctx); err != nil {
+		p.revision, p.swept = "", false
+		d.closeHoneypot()
+		if look.Present {
+			if err := d.kernel.Honeypot(ctx, 0); err != nil {
+				return err
+			}
+		}
+	}
+	if !p.swept {
+		if err := d.sweepCaptured(ctx); err != nil {
 			return err
 		}
 	}
 	if revision == "" {
-		return d.sweepCaptured(ctx)
+		p.trouble = ""
+		return nil
 	}
 	if p.listener == nil {
 		if err := d.openHoneypot(); err != nil {
+			if p.trouble == "" {
+				// An earlier daemon's lease may still hold.
+				err = errors.Join(err, d.kernel.Honeypot(ctx, 0))
+			}
 			p.trouble = err.Error()
 			return err
 		}
 	}
-	p.revision, p.swept = revision, true
+	p.revision = revision
+	if err := d.countArrivals(ctx, time.Now()); err != nil {
+		return err
+	}
 	if now := time.Now(); now.Sub(p.begun) >= potRenew {
 		p.begun = now
 		d.probeHoneypot()
@@ -94,6 +125,10 @@ func (d *Daemon) openHoneypot() error {
 	if err != nil {
 		return fmt.Errorf("cannot open the honeypot: %w", err)
 	}
+	p := &d.pot
+	if p.entries, err = honeypot.Find(f.Input.HoneypotPort); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l, err := honeypot.Listen(honeypot.Options{Port: f.Input.HoneypotPort, Now: d.cfg.Now, Visit: func(v honeypot.Visit) {
 		// After the end nobody takes it: the kernel's line has told of the flow.
@@ -103,8 +138,7 @@ func (d *Daemon) openHoneypot() error {
 		cancel()
 		return err
 	}
-	p := &d.pot
-	p.listener, p.port, p.ctx, p.cancel, p.begun = l, f.Input.HoneypotPort, ctx, cancel, time.Time{}
+	p.listener, p.ctx, p.cancel, p.begun, p.counted = l, ctx, cancel, time.Time{}, false
 	return nil
 }
 
@@ -125,6 +159,9 @@ func (d *Daemon) probed(ctx context.Context, l *honeypot.Listener, failed error)
 		return nil
 	}
 	lease := potLease
+	if failed == nil && !p.deaf.IsZero() && time.Since(p.deaf) < potPause {
+		failed = errDeaf
+	}
 	if failed != nil {
 		lease = 0
 	} else {
@@ -149,38 +186,32 @@ func (d *Daemon) probed(ctx context.Context, l *honeypot.Listener, failed error)
 	case trouble != "":
 		d.log.Error("nothing is sent to the honeypot, its flows are rejected", "error", failed)
 	default:
-		d.log.Info("the honeypot answers, its flows are redirected", "port", p.port)
+		d.log.Info("the honeypot answers, its flows are redirected", "port", p.entries.Port)
 	}
 	p.trouble = trouble
 	return nil
 }
 
-// endCaptured closes the listener, ends the lease and takes what was captured
-// out of the connection table.
-func (d *Daemon) endCaptured(ctx context.Context) error {
-	p := &d.pot
-	d.closeHoneypot()
-	var errs []error
-	if d.machine.Look().Present {
-		errs = append(errs, d.kernel.Honeypot(ctx, 0))
+// sweepCaptured takes out of the connection table what the last honeypot
+// captured, one of an earlier daemon too.
+func (d *Daemon) sweepCaptured(ctx context.Context) error {
+	p, plan := &d.pot, d.machine.Plan()
+	port := p.entries.Port
+	if port == 0 {
+		port = plan.Capture.HoneypotPort
 	}
-	p.held = time.Time{}
-	n, err := honeypot.End(ctx, capture.Options{}, p.port)
+	if plan.Hash == "" {
+		return nil
+	}
+	var err error
+	if p.entries, err = honeypot.Find(port); err != nil {
+		return err
+	}
+	n, err := p.entries.End(ctx, capture.Options{})
 	if n > 0 {
 		d.log.Info("ended what the honeypot had captured", "connections", n)
 	}
-	return errors.Join(append(errs, err)...)
-}
-
-// sweepCaptured takes out, once, what an earlier daemon captured and a rollback
-// without it left.
-func (d *Daemon) sweepCaptured(ctx context.Context) error {
-	p := d.machine.Plan()
-	if d.pot.swept || p.Hash == "" {
-		return nil
-	}
-	d.pot.swept = true
-	_, err := honeypot.End(ctx, capture.Options{}, p.Capture.HoneypotPort)
+	p.swept = err == nil
 	return err
 }
 
@@ -234,15 +265,40 @@ func (d *Daemon) visited(v honeypot.Visit) {
 	d.log.Info("honeypot visit", "client", v.Client, "asked", v.Asked, "name", honeypot.Printable(v.ServerName), "said", v.Said())
 }
 
-// heardOf notes the kernel's own line of a captured connection.
-func (d *Daemon) heardOf(r flow.Record) {
+// ofHoneypot takes in what the readers say of captured connections. true: the
+// record is no evidence, being of the way from the client to this machine.
+func (d *Daemon) ofHoneypot(r flow.Record) bool {
 	p := &d.pot
-	if p.logged == nil {
-		p.logged = map[potKey]time.Time{}
+	if r.Verdict == flow.Captured {
+		if p.logged == nil {
+			p.logged = map[potKey]time.Time{}
+		}
+		if len(p.logged) < potRecent {
+			p.logged[potKey{netip.AddrPortFrom(r.Client, r.SrcPort), netip.AddrPortFrom(r.Server, r.Port)}] = time.Now()
+		}
+		return false
 	}
-	if len(p.logged) < potRecent {
-		p.logged[potKey{netip.AddrPortFrom(r.Client, r.SrcPort), netip.AddrPortFrom(r.Server, r.Port)}] = time.Now()
+	return r.Verdict == "" && p.entries.Is(r)
+}
+
+// countArrivals compares, by the kernel's counters, what was redirected with
+// what arrived. A probe over loopback cannot see what a rule does to others.
+func (d *Daemon) countArrivals(ctx context.Context, now time.Time) error {
+	all, err := d.kernel.Counters(ctx)
+	if err != nil {
+		return err
 	}
+	p := &d.pot
+	sent, arrived := all["w_hpto"].Packets, all["w_hpin"].Packets
+	switch {
+	case !p.counted || arrived != p.arrived || sent < p.sent:
+		p.counted, p.sent, p.arrived, p.waits = true, sent, arrived, time.Time{}
+	case sent != p.sent && p.waits.IsZero():
+		p.waits = now
+	case !p.waits.IsZero() && now.Sub(p.waits) >= potDeaf:
+		p.deaf, p.sent, p.waits, p.begun = now, sent, time.Time{}, time.Time{}
+	}
+	return nil
 }
 
 // matchVisits makes evidence of the visits of which the kernel logged no line:
@@ -328,4 +384,21 @@ func heard(v honeypot.Visit) string {
 		words += " and asked for \"" + honeypot.Printable(v.ServerName) + "\""
 	}
 	return words
+}
+
+// honeypotText says what becomes of the flows that the confirmed step sends to
+// the honeypot, "" where there is none.
+func (d *Daemon) honeypotText() string {
+	p := &d.pot
+	switch {
+	case len(d.machine.Look().Stable[nft.HookNAT]) == 0:
+		return ""
+	case p.trouble != "":
+		return "rejects: " + p.trouble
+	case d.machine.State().Trial != nil:
+		return "rejects while a step is on trial"
+	case time.Now().Before(p.held):
+		return fmt.Sprintf("redirects to port %d", p.entries.Port)
+	}
+	return "rejects until the listener has answered"
 }

@@ -174,12 +174,19 @@ func (d *Daemon) advance(ctx context.Context, c caller, in api.AdvanceArgs) (api
 	if err := d.prepareCapture(); err != nil {
 		return api.Advanced{}, err
 	}
-	gates, err := d.machine.Advance(ctx, c.now, c.Actor, in.Digest, in.Brownout, facts)
-	if err != nil {
-		return api.Advanced{Gates: gates}, err
-	}
+	// Before the first rule logs: a flow that nobody hears is remembered by the
+	// kernel all the same, and not logged again for an hour.
+	watched := d.readers != nil
 	if err := d.startReaders(ctx); err != nil {
 		return api.Advanced{}, err
+	}
+	gates, err := d.machine.Advance(ctx, c.now, c.Actor, in.Digest, in.Brownout, facts)
+	if err != nil {
+		if !watched {
+			d.stopReaders()
+			d.recs = make(chan flowRecord, cap(d.recs))
+		}
+		return api.Advanced{Gates: gates}, err
 	}
 	if err := d.takeCensus(ctx, c.now); err != nil {
 		d.log.Error("cannot take the census after arming", "error", err)
@@ -274,7 +281,7 @@ func (d *Daemon) status(ctx context.Context, c caller, in None) (api.Status, err
 			return api.Status{}, err
 		}
 	}
-	out := api.Status{Status: d.machine.Status(c.now, facts), Present: look.Present, Observing: d.readers != nil, Spared: look.Spared}
+	out := api.Status{Status: d.machine.Status(c.now, facts), Present: look.Present, Observing: d.readers != nil, Spared: look.Spared, Honeypot: d.honeypotText()}
 	var err error
 	if look.Present {
 		if out.Counters, err = d.groupCounters(ctx); err != nil {

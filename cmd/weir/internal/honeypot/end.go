@@ -10,32 +10,45 @@ import (
 	"weir/phases/flow"
 )
 
-// End deletes the entries of redirected connections from the connection table,
-// and no others: those whose answers come from this port of this machine
-// although the client asked for somebody else. It returns how many. The calling
-// thread's namespace must be that of the options.
-func End(ctx context.Context, opt capture.Options, port uint16) (int, error) {
+// Redirected tells the entries of redirected connections from all others: those
+// whose answers come from Port of this machine although the client asked for
+// somebody else.
+type Redirected struct {
+	Port uint16
+	Mine map[netip.Addr]bool // this machine's addresses
+}
+
+// Find reads this machine's addresses in the calling thread's network
+// namespace.
+func Find(port uint16) (Redirected, error) {
 	list, err := net.InterfaceAddrs()
 	if err != nil {
-		return 0, fmt.Errorf("cannot list this machine's addresses: %w", err)
+		return Redirected{}, fmt.Errorf("cannot list this machine's addresses: %w", err)
 	}
-	mine := map[netip.Addr]bool{}
+	r := Redirected{Port: port, Mine: map[netip.Addr]bool{}}
 	for _, a := range list {
 		if n, ok := a.(*net.IPNet); ok {
 			if ip, ok := netip.AddrFromSlice(n.IP); ok {
-				mine[ip.Unmap()] = true
+				r.Mine[ip.Unmap()] = true
 			}
 		}
 	}
-	n, err := capture.DeleteConnections(ctx, opt, func(r flow.Record) bool { return captured(r, port, mine) })
+	return r, nil
+}
+
+// Is says whether a record of the connection table is of a redirected
+// connection: its server is the source of the reply tuple, and Asked is set
+// where the client asked for another.
+func (r Redirected) Is(c flow.Record) bool {
+	return c.Proto == flow.TCP && c.Port == r.Port && r.Mine[c.Server] && c.Asked.IsValid() && !r.Mine[c.Asked.Addr()]
+}
+
+// End deletes the entries of redirected connections from the connection table,
+// and no others. It returns how many.
+func (r Redirected) End(ctx context.Context, opt capture.Options) (int, error) {
+	n, err := capture.DeleteConnections(ctx, opt, r.Is)
 	if err != nil {
 		return n, fmt.Errorf("cannot end what was captured: %w", err)
 	}
 	return n, nil
-}
-
-// captured: a record's server is the source of the reply tuple, and Asked is
-// set where the client asked for another.
-func captured(r flow.Record, port uint16, mine map[netip.Addr]bool) bool {
-	return r.Proto == flow.TCP && r.Port == port && mine[r.Server] && r.Asked.IsValid() && !mine[r.Asked.Addr()]
 }

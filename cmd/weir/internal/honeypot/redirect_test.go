@@ -310,8 +310,11 @@ func TestOtherTables(t *testing.T) {
 	must(t, l.k.Rollback(context.Background(), nft.Rollback{Hooks: []string{"f", "n"}, Tx: "off", Kind: nft.TxRollback}))
 	before := l.entries()
 	var n int
-	must(t, l.Gateway.Do(func() (err error) {
-		n, err = honeypot.End(context.Background(), capture.Options{}, 2323)
+	must(t, l.Gateway.Do(func() error {
+		r, err := honeypot.Find(2323)
+		if err == nil {
+			n, err = r.End(context.Background(), capture.Options{})
+		}
 		return err
 	}))
 	after := l.entries()

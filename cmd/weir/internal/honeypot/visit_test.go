@@ -67,7 +67,7 @@ func FuzzServerName(f *testing.F) {
 	})
 }
 
-func TestCaptured(t *testing.T) {
+func TestRedirected(t *testing.T) {
 	gw, server, client := netip.MustParseAddr("10.20.16.1"), netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("10.20.16.10")
 	mine := map[netip.Addr]bool{gw: true, netip.MustParseAddr("198.51.100.1"): true}
 	rec := func(server netip.Addr, port uint16, asked string) flow.Record {
@@ -92,7 +92,7 @@ func TestCaptured(t *testing.T) {
 		"a server behind another's DNAT": {rec(server, 2323, "192.0.2.1:23"), false},
 		"UDP":                            {udp, false},
 	} {
-		if got := captured(c.r, 2323, mine); got != c.want {
+		if got := (Redirected{2323, mine}).Is(c.r); got != c.want {
 			t.Errorf("%s: %t", name, got)
 		}
 	}
