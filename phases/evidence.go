@@ -195,10 +195,17 @@ func gateQuiet(a asking) GateResult {
 		if moved.IsZero() || moved.Before(from) {
 			continue
 		}
-		if !slices.ContainsFunc(a.Lines, func(l enforce.Line) bool {
-			return l.Group == g && l.Kind == finding.WouldDeny && !l.Last.Before(moved.Add(-logMemory-time.Minute))
-		}) {
+		// A line is logged once in logMemory, however often it comes.
+		recent := slices.DeleteFunc(slices.Clone(a.Lines), func(l enforce.Line) bool {
+			return l.Group != g || l.Kind != finding.WouldDeny || l.Last.Before(moved.Add(-logMemory-time.Minute))
+		})
+		if len(recent) == 0 {
 			return cannotTell("group %s: packets were counted at %s that no log line explains", g, date(a.plan, moved))
+		}
+		recent = slices.DeleteFunc(recent, func(l enforce.Line) bool { return l.Answer != nil })
+		if len(recent) > 0 {
+			return cannotTell("group %s: packets were counted at %s; %d unanswered would-be-denied flows may have sent them, %s is one; answer them: weir findings",
+				g, date(a.plan, moved), len(recent), recent[0].Service)
 		}
 	}
 	return pass("nothing new and unanswered for %s", text(quiet))

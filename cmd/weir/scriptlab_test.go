@@ -136,6 +136,30 @@ func tick(c net.Conn) {
 	}
 }
 
+// recur [SOURCE] PROTO PORT [v4|v6]: the same exchange again and again, until the
+// script ends.
+func cmdRecur(ts *testscript.TestScript, neg bool, args []string) {
+	from, args := source(ts, args)
+	to := addresses(args)
+	end := make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			for _, a := range to {
+				if try(from, args[0], a) != nil {
+					continue // it is denied now
+				}
+			}
+			select {
+			case <-end:
+				return
+			case <-time.After(300 * time.Millisecond):
+			}
+		}
+	})
+	ts.Defer(func() { close(end); all.Wait() })
+}
+
 // signal NAME STOP|CONT to what "start NAME" started.
 func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 	w := stageOf(ts)
