@@ -57,7 +57,7 @@ func TestScript(t *testing.T) {
 			"denied": cmdDenied, "open": cmdOpen, "alive": cmdAlive, "dead": cmdDead, "until": cmdUntil,
 			"save": cmdSave, "client": cmdClient, "serve": cmdServe, "signal": cmdSignal, "upto": cmdUpto,
 			"foreign": cmdForeign, "rules": cmdRules, "sysctls": cmdSysctls, "forget": cmdForget, "arrives": cmdArrives,
-			"probes": cmdProbes, "restored": cmdRestored, "garbage": cmdGarbage, "addr": cmdAddr, "ruleset": cmdRuleset, "recur": cmdRecur,
+			"probes": cmdProbes, "restored": cmdRestored, "garbage": cmdGarbage, "addr": cmdAddr, "ruleset": cmdRuleset, "recur": cmdRecur, "cmpout": cmdCmpout,
 			"lured": cmdLured, "refused": cmdRefused, "lure": cmdLure, "cut": cmdCut,
 		},
 	})

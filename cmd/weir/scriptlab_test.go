@@ -136,6 +136,13 @@ func tick(c net.Conn) {
 	}
 }
 
+// cmpout FILE: the last command's stdout is the file.
+func cmdCmpout(ts *testscript.TestScript, neg bool, args []string) {
+	if got, want := stageOf(ts).out, ts.ReadFile(args[0]); got != want {
+		ts.Fatalf("stdout is\n%s\nnot\n%s", got, want)
+	}
+}
+
 // recur [SOURCE] PROTO PORT [v4|v6]: the same exchange again and again, until the
 // script ends.
 func cmdRecur(ts *testscript.TestScript, neg bool, args []string) {

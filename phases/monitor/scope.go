@@ -17,6 +17,9 @@ import (
 // address is taken.
 func InScope(s plans.Scope, r flow.Record) (flow.Record, bool) {
 	r.Client, r.Server = r.Client.Unmap(), r.Server.Unmap()
+	if !hooked(s, r.Hook) {
+		return r, false
+	}
 	if outbound(s, r.Client, r.Server, r.Hook) && !r.Inbound {
 		return r, true
 	}
@@ -25,6 +28,18 @@ func InScope(s plans.Scope, r flow.Record) (flow.Record, bool) {
 		return r, s.Inbound != "ignore" && !special(r.Client)
 	}
 	return r, false
+}
+
+// hooked says whether the plan judges what passes a hook: what this machine
+// sends and receives itself only with "output".
+func hooked(s plans.Scope, hook string) bool {
+	switch hook {
+	case "forward":
+		return slices.Contains(s.Hooks, "forward")
+	case "output", "input":
+		return slices.Contains(s.Hooks, "output")
+	}
+	return true // from elsewhere: addresses decide
 }
 
 func outbound(s plans.Scope, inside, outside netip.Addr, hook string) bool {
