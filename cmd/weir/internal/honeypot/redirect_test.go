@@ -70,10 +70,10 @@ func TestLife(t *testing.T) {
 }
 
 // blocked puts a step with a honeypot in force, under a lease.
-func (l *lab) blocked(lease time.Duration) (alert, block nft.Revision) {
+func (l *lab) blocked(lease time.Duration, more ...string) (alert, block nft.Revision) {
 	l.t.Helper()
 	alert = l.step(compile.Alert)
-	block = l.step(compile.Reject, never(l.t, compile.Honeypot, "tcp/3389"))
+	block = l.step(compile.Reject, never(l.t, compile.Honeypot, append(more, "tcp/3389")...))
 	l.arm(alert, "", time.Minute)
 	l.confirm(alert)
 	l.arm(block, alert.ID, time.Minute)
@@ -268,6 +268,9 @@ func TestOtherTables(t *testing.T) {
 }`)
 	must(t, l.Gateway.EchoTCP(net.JoinHostPort(netns.InsideGW4, "8023"), net.JoinHostPort(netns.InsideGW6, "8023")))
 	must(t, l.Client.EchoTCP(net.JoinHostPort(netns.ClientIP4, "22")))
+	for _, a := range []string{netns.InsideGW4, netns.InsideGW6, netns.OutsideGW4, netns.OutsideGW6} {
+		must(t, l.Gateway.EchoTCP(net.JoinHostPort(a, "3389")))
+	}
 	from := make(chan string, 10)
 	for _, a := range outside {
 		must(t, l.Outside.ServeTCP(net.JoinHostPort(a, "8080"), func(c net.Conn) {
@@ -291,10 +294,15 @@ func TestOtherTables(t *testing.T) {
 			t.Errorf("%s: the forwarded port: %v", when, err)
 		}
 		l.reaches("tcp", "23") // the operator's own redirect
+		for _, a := range []string{netns.InsideGW4, netns.InsideGW6, netns.OutsideGW4, netns.OutsideGW6} {
+			if err := l.Client.Try("tcp", net.JoinHostPort(a, "3389"), time.Second); err != nil {
+				t.Errorf("%s: this machine's own service: %v", when, err)
+			}
+		}
 	}
 	check("before weir")
 	l.policy = allow(t, "tcp/443", "tcp/8080")
-	_, block := l.blocked(time.Minute)
+	_, block := l.blocked(time.Minute, "tcp/23")
 	// A connection that lives through the rollback.
 	old, err := l.Client.Dial("tcp", net.JoinHostPort(netns.OutsideIP4, "443"), time.Second)
 	must(t, err)
