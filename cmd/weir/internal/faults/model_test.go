@@ -71,7 +71,8 @@ func (w *world) holds() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	trial, stable := one(w, "trial", l), one(w, "stable", l) // at most one of each
+	one(w, "trial", l) // at most one of each
+	one(w, "stable", l)
 
 	// Recovery twice equals recovery once, in this process and in the next.
 	again := func() {
@@ -79,7 +80,6 @@ func (w *world) holds() {
 		more, err := w.m.Recover(ctx, w.now)
 		if err == nil && len(more) == 1 && more[0].Kind == phases.Lapsed {
 			l, err = w.g.Look(ctx) // the lease ended a moment ago
-			trial = one(w, "trial", l)
 			more, err = w.m.Recover(ctx, w.now)
 		}
 		if err != nil || len(more) > 0 {
@@ -91,7 +91,21 @@ func (w *world) holds() {
 	w.start()
 	again()
 
-	s := w.m.State()
+	records, err := w.j.Records()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.agrees(phases.Fold(records), approvals(records), l)
+	if err := w.j.Check(); err != nil {
+		w.t.Errorf("the journal is damaged: %v", err)
+	}
+}
+
+// agrees: the journal's state, the kernel, the files and what packets meet are
+// one.
+func (w *world) agrees(s phases.State, approved map[string]bool, l nft.Look) {
+	w.t.Helper()
+	trial, stable := one(w, "trial", l), one(w, "stable", l)
 	if s.Intent != nil {
 		w.t.Fatalf("an intent is left open: %+v", s.Intent)
 	}
@@ -118,7 +132,11 @@ func (w *world) holds() {
 	// A confirmed step is never lost: its file is whole, it is loaded, and the
 	// ways back from what decides are on the disk.
 	if s.Stable != "" {
-		if _, err := w.m.Frozen(s.Stable); err != nil {
+		data, err := os.ReadFile(filepath.Join(w.dir, "frozen", strings.TrimPrefix(s.Stable, "sha256:")+".json"))
+		if err == nil {
+			_, err = phases.DecodeFrozen(s.Stable, data)
+		}
+		if err != nil {
 			w.t.Errorf("the confirmed step: %v", err)
 		}
 	}
@@ -146,16 +164,13 @@ func (w *world) holds() {
 		if !frozen && !isOff(s, id) {
 			w.t.Errorf("revision %s decides, and nobody armed it", id)
 		}
-		if frozen && !w.approved(h.Digest()) {
+		if frozen && !approved[h.Digest()] {
 			w.t.Errorf("%s decides, and nobody approved it", h.Step.Name)
 		}
 		want = denied(func(p probe) bool { return w.says(id, l.Back, p) })
 	}
 	if got := w.g.passes(w); got != want {
 		w.t.Errorf("denied is %q, want %q; %s decides, back %v", got, want, decides(l), l.Back)
-	}
-	if err := w.j.Check(); err != nil {
-		w.t.Errorf("the journal is damaged: %v", err)
 	}
 }
 
@@ -185,19 +200,15 @@ func isOff(s phases.State, id string) bool {
 	return false
 }
 
-// approved says whether a person said yes to a digest, by the journal's records
-// alone.
-func (w *world) approved(digest string) bool {
-	records, err := w.j.Records()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+// approvals lists the digests that a person said yes to, by the records alone.
+func approvals(records []phases.Record) map[string]bool {
+	out := map[string]bool{}
 	for _, r := range records {
-		if r.Kind == phases.Approved && r.Digest == digest {
-			return true
+		if r.Kind == phases.Approved {
+			out[r.Digest] = true
 		}
 	}
-	return false
+	return out
 }
 
 // goesOn: from here rolling back and advancing work.

@@ -75,8 +75,8 @@ var (
 
 // newWorld begins with an empty folder and an empty kernel.
 func newWorld(t testing.TB, g ground, lease time.Duration) *world {
-	w := &world{t: t, g: g, dir: folder(t), now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC), lease: lease,
-		inputs: map[string]compile.Input{}, seen: map[string]bool{}}
+	w := &world{t: t, g: g, dir: folder(t), now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC), lease: lease}
+	w.forget()
 	w.plan = strings.Replace(planText, "LEASE", plans.FormatDuration(lease), 1)
 	if f, ok := g.(*imagined); ok {
 		*f = *newGround(t, false, func() time.Time { return w.now }).(*imagined)
@@ -86,6 +86,9 @@ func newWorld(t testing.TB, g ground, lease time.Duration) *world {
 	w.start()
 	return w
 }
+
+// forget drops what was read of files.
+func (w *world) forget() { w.inputs, w.seen = map[string]compile.Input{}, map[string]bool{} }
 
 // folder makes a state folder in memory, where fsync costs nothing: what is
 // killed here are processes, not the machine.
