@@ -80,11 +80,18 @@ var plainWord = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
 func quoteAll(args []string) string {
 	out := make([]string, len(args))
 	for i, a := range args {
-		if out[i] = a; a != "&" && a != "$!" && !plainWord.MatchString(a) {
-			out[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		if out[i] = a; a != "&" && a != "$!" {
+			out[i] = quote(a)
 		}
 	}
 	return strings.Join(out, " ")
+}
+
+func quote(word string) string {
+	if plainWord.MatchString(word) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // pick chooses what of an answer is shown.

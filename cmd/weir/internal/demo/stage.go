@@ -194,17 +194,23 @@ func (s *stage) startTraffic() {
 	}()
 }
 
+func (s *stage) stopTraffic() {
+	if s.live == nil {
+		return
+	}
+	s.live()
+	<-s.quiet
+	s.live = nil
+}
+
 // close takes everything away.
 func (s *stage) close() error {
 	var errs []error
-	if s.live != nil {
-		s.live()
-		<-s.quiet
-	}
+	s.stopTraffic()
 	if s.daemon != nil {
 		errs = append(errs, s.kill())
 	}
-	errs = append(errs, s.net.close())
+	errs = append(errs, s.reap(), s.net.close())
 	if s.dir != "" {
 		errs = append(errs, os.RemoveAll(s.dir))
 	}

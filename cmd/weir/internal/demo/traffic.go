@@ -2,9 +2,14 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -51,16 +56,25 @@ const patience = 2 * time.Second
 func (n *network) try(from, service, to string) error {
 	h := n.hosts[from]
 	if h == nil {
-		return fmt.Errorf("the office has no host %q", from)
+		return fmt.Errorf("%w: the office has no host %q, only %s", errProbe, from, strings.Join(slices.Sorted(maps.Keys(n.hosts)), ", "))
 	}
-	if service == "ping" {
+	if _, err := netip.ParseAddr(to); err != nil {
+		return fmt.Errorf("%w: %w", errProbe, err)
+	}
+	proto, port, _ := strings.Cut(service, "/")
+	switch {
+	case service == "ping":
 		return h.ns.Ping(to, patience)
+	case proto == "tcp" || proto == "udp":
+		if _, err := strconv.ParseUint(port, 10, 16); err == nil {
+			return h.ns.Try(proto, net.JoinHostPort(to, port), patience)
+		}
 	}
-	if len(service) < 5 {
-		return fmt.Errorf("cannot send %q: want tcp/443, udp/53 or ping", service)
-	}
-	return h.ns.Try(service[:3], net.JoinHostPort(to, service[4:]), patience)
+	return fmt.Errorf("%w: cannot send %q; tcp/443, udp/53 or ping", errProbe, service)
 }
+
+// errProbe is what a packet that cannot be sent at all returns.
+var errProbe = errors.New("no packet was sent")
 
 // each tries a talk with every address of its site at once.
 func (n *network) each(t talk) map[string]error {
