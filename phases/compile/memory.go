@@ -37,25 +37,30 @@ func (c class) rule(s ...nft.Stmt) nft.Rule {
 	return nft.Rule{Stmts: append(append([]nft.Stmt{}, c.guard...), s...)}
 }
 
-// captureChain logs the first sight of a tuple and remembers it. The order was
-// measured: looking up before adding logs a burst once; "add", not "update",
+// captureChain logs the first sight of a tuple and remembers it. What is
+// remembered leaves by the first lookups, as most new connections do. The order
+// was measured: looking up before adding logs a burst once; "add", not "update",
 // lets a flow that recurs be seen again after an hour.
 //
 //	ct state established return
-//	meta nfproto ipv4 meta l4proto { tcp, … } ip saddr . ip daddr . meta l4proto . th dport != @w_seen4 log prefix "weir n " group 100 snaplen 96 queue-threshold 64
-//	meta nfproto ipv4 meta l4proto { tcp, … } add @w_seen4 { … } return
+//	meta nfproto ipv4 meta l4proto { tcp, … } ip saddr . ip daddr . meta l4proto . th dport @w_seen4 return
+//	…
+//	meta nfproto ipv4 meta l4proto { tcp, … } log prefix "weir n " group 100 snaplen 96 queue-threshold 64
+//	meta nfproto ipv4 meta l4proto { tcp, … } add @w_seen4 { ip saddr . ip daddr . meta l4proto . th dport } return
 //	…
 //	counter name w_misses
 func captureChain(name, prefix string, group uint16) nft.Chain {
 	c := nft.Chain{Name: name, Rules: []nft.Rule{rule(state(stateEstablished), ret)}}
+	var first []nft.Rule
 	for _, f := range families {
 		for _, k := range classes(f, "w_seen"+f.suffix, "w_seenb"+f.suffix, "w_seeni"+f.suffix) {
-			c.Rules = append(c.Rules,
-				k.rule(notIn(k.set, k.fields...), nft.Log{Prefix: prefix, Group: group, Snaplen: logSnaplen, Threshold: 64}),
+			c.Rules = append(c.Rules, k.rule(in(k.set, k.fields...), ret))
+			first = append(first,
+				k.rule(nft.Log{Prefix: prefix, Group: group, Snaplen: logSnaplen, Threshold: 64}),
 				k.rule(nft.SetOp{Op: "add", Set: k.set, Fields: k.fields}, ret))
 		}
 	}
-	c.Rules = append(c.Rules, rule(count("w_misses")))
+	c.Rules = append(append(c.Rules, first...), rule(count("w_misses")))
 	return c
 }
 
