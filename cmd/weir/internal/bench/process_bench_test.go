@@ -23,13 +23,15 @@ import (
 	"weir/store"
 )
 
+// built is the folder of the program, once it was built.
+var built string
+
 // program builds weir once.
-var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "weir-bench")
-	if err != nil {
+var program = sync.OnceValues(func() (bin string, err error) {
+	if built, err = os.MkdirTemp("", "weir-bench"); err != nil {
 		return "", err
 	}
-	bin := filepath.Join(dir, "weir")
+	bin = filepath.Join(built, "weir")
 	out, err := exec.Command("go", "build", "-o", bin, "weir/cmd/weir").CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("cannot build weir: %w\n%s", err, out)
@@ -39,8 +41,8 @@ var program = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if bin, err := program(); err == nil {
-		os.RemoveAll(filepath.Dir(bin))
+	if built != "" {
+		os.RemoveAll(built)
 	}
 	os.Exit(code)
 }
