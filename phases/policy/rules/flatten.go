@@ -7,11 +7,31 @@ import "fmt"
 // reached), gets Action.
 type FlatRule struct {
 	Match  Match
-	Except []Match
-	Action Action // Accept, Drop or Reject
-	Rule   Rule   // it came from; the zero value for the chain's default
-	Path   []Rule // the jumps that led to it
+	Except *Except // nil is none
+	Action Action  // Accept, Drop or Reject
+	Rule   Rule    // it came from; the zero value for the chain's default
+	Path   []Rule  // the jumps that led to it
 }
+
+// Except is a list of matches, the last one first, so that later rules share
+// the list of earlier ones.
+type Except struct {
+	Match  Match
+	Before *Except
+}
+
+// Matches says whether one of the list matches a packet.
+func (e *Except) Matches(p Packet) bool {
+	for ; e != nil; e = e.Before {
+		if e.Match.Matches(p) {
+			return true
+		}
+	}
+	return false
+}
+
+// Applies says whether the rule is for a packet, were it the first.
+func (f FlatRule) Applies(p Packet) bool { return f.Match.Matches(p) && !f.Except.Matches(p) }
 
 // Default says whether this is the chain's default.
 func (f FlatRule) Default() bool { return f.Rule.Action == "" }
@@ -47,7 +67,7 @@ func (f *flattener) chain(c *Chain, ctx FlatRule) error {
 		case Accept, Drop, Reject:
 			f.out = append(f.out, FlatRule{m, ctx.Except, r.Action, r, ctx.Path})
 		case Return:
-			ctx.Except = join(ctx.Except, []Match{m})
+			ctx.Except = &Except{m, ctx.Except}
 		case Jump, Goto:
 			to := f.rs.Chain(r.Target)
 			if to == nil {
@@ -57,7 +77,7 @@ func (f *flattener) chain(c *Chain, ctx FlatRule) error {
 				return err
 			}
 			if r.Action == Goto { // the end of the target is the end of this chain
-				ctx.Except = join(ctx.Except, []Match{m})
+				ctx.Except = &Except{m, ctx.Except}
 			}
 		case Continue:
 		default:

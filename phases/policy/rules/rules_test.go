@@ -53,7 +53,7 @@ func TestDecideAndFlatten(t *testing.T) {
 			t.Errorf("%s: %+v %v, want %s by line %d", p, v, err, c.want, c.line)
 		}
 		for _, f := range flat {
-			if !f.Match.Matches(p) || anyMatches(f.Except, p) {
+			if !f.Applies(p) {
 				continue
 			}
 			if f.Action != c.want || f.Rule.Line != c.line {
@@ -62,15 +62,6 @@ func TestDecideAndFlatten(t *testing.T) {
 			break
 		}
 	}
-}
-
-func anyMatches(ms []Match, p Packet) bool {
-	for _, m := range ms {
-		if m.Matches(p) {
-			return true
-		}
-	}
-	return false
 }
 
 func TestLoopsAndGapsAreErrors(t *testing.T) {
