@@ -34,7 +34,8 @@ var may = map[string][]string{
 	"phases/enforce":               {"phases/monitor", "phases/policy", "phases/finding", "plans"},
 	"phases/refactor":              {"phases/policy", "phases/monitor", "plans"},
 	"phases/watch":                 {"phases/monitor", "phases/finding", "plans", "phases/policy"},
-	"phases": {"phases/policy", "phases/compile", "phases/finding", "phases/monitor", "phases/enforce",
+	"phases/approval":              {"plans"}, // what a signer signs
+	"phases": {"phases/approval", "phases/policy", "phases/compile", "phases/finding", "phases/monitor", "phases/enforce",
 		"phases/refactor", "phases/watch", "plans", "nft"}, // the machine: no I/O, so no store and no sockets
 	"store": {"phases", "phases/monitor", "phases/enforce", "phases/finding", "phases/policy", "phases/compile", "nft", "plans"},
 }
@@ -51,6 +52,8 @@ var owner = map[string][]string{
 	"github.com/robfig/cron":      {"plans"},
 	"github.com/santhosh-tekuri/": {"plans"},
 	"github.com/spf13/cobra":      {"cmd/weir"},
+	"github.com/hiddeco/sshsig":   {"phases/approval"},
+	"golang.org/x/crypto":         {"phases/approval", "plans"}, // plans reads public keys
 }
 
 // pure are packages that may not touch the world.
