@@ -89,10 +89,12 @@ func netnsInUserns() bool {
 }
 
 // shell opens a shell in the gateway and waits for its end. Ctrl-C is the
-// shell's while it runs.
+// shell's while it runs: caught here, not ignored, which its programs would
+// inherit.
 func (s *story) shell() error {
-	signal.Ignore(os.Interrupt)
-	defer signal.Reset(os.Interrupt)
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt)
+	defer signal.Stop(interrupts)
 	path := os.Getenv("SHELL")
 	if _, err := exec.LookPath(path); err != nil {
 		path = "/bin/sh"

@@ -144,8 +144,7 @@ func (s *story) brownout() error {
 	return s.end(phases.StepAlert)
 }
 
-// falls waits for the end of a lease: until a moment before it nothing may have
-// changed, and a moment after it the packets pass.
+// falls waits for the end of a lease: a moment after it the packets pass.
 func (s *story) falls(armed time.Time, lease time.Duration, k talk) error {
 	const moment = 300 * time.Millisecond
 	if err := s.sleep(time.Until(armed.Add(lease + moment))); err != nil {
