@@ -332,9 +332,16 @@ func showObject(x map[string]any) string {
 		case k == "payload" && in["field"] != nil:
 			return str(in, "protocol") + " " + str(in, "field")
 		case k == "meta":
+			if n := str(in, "key"); strings.HasPrefix(n, "iif") || strings.HasPrefix(n, "oif") {
+				return n
+			}
 			return "meta " + show(in["key"])
+		case k == "fib":
+			return "fib " + strings.ReplaceAll(show(in["flags"]), ",", " . ") + " " + show(in["result"])
+		case (k == "&" || k == "|" || k == "^" || k == "<<" || k == ">>") && len(list(x[k])) == 2:
+			return show(list(x[k])[0]) + " " + k + " " + show(list(x[k])[1])
 		case k == "ct":
-			return strings.TrimSpace("ct " + show(in["dir"]) + " " + show(in["key"]))
+			return strings.Join(strings.Fields("ct "+show(in["dir"])+" "+show(in["key"])), " ")
 		case k == "prefix" && in["len"] != nil:
 			return show(in["addr"]) + "/" + show(in["len"])
 		case k == "range" && len(list(x[k])) == 2:
