@@ -343,6 +343,7 @@ func (b *builder) neverChain(g Group, t, own Treatment) string {
 //	  jump w_unblocks
 //	  meta nfproto vmap @w_g_<group>
 //	  ct state established meta nfproto vmap @w_s_<group>
+//	  ct state established meta l4proto tcp jump w_picked
 //	  jump w_ld_<group>
 //	  counter name w_c_<group>_denied
 //	  ct state established drop                      # in mid-connection: a rollback resumes the same sockets
@@ -354,6 +355,7 @@ func (b *builder) deny(suffix, group string, t Treatment) {
 		rule(jump(nft.UnblockChain)),
 		rule(vmap(nft.BackMap(group), nft.NFProtoF)),
 		rule(state(stateEstablished), vmap(nft.SpareMap(group), nft.NFProtoF)),
+		rule(state(stateEstablished), proto(6), jump("w_picked")),
 		rule(jump("w_ld_" + group)),
 		rule(count(deniedCounter(group))),
 	}

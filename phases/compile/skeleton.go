@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"weir/nft"
+	"weir/phases/flow"
 )
 
 // Limits of the memories and logs. A memory that is full forgets nothing and
@@ -11,6 +12,7 @@ import (
 const (
 	memorySize    = 65536
 	memoryTimeout = time.Hour
+	pickTimeout   = 24 * time.Hour
 	sourceRate    = 10 // log lines per second and source
 	sourceBurst   = 50
 	groupRate     = 500 // log lines per second, group and treatment
@@ -56,6 +58,8 @@ func skeleton(hooks, groups []string, logGroup, verdictGroup, honeypot uint16) n
 				Size: memorySize, DefaultTimeout: time.Minute},
 			nft.Set{Name: "w_sup" + f.suffix, Key: []nft.Type{f.addr}, Dynamic: true, HasTimeout: true, Counter: true,
 				Size: memorySize, DefaultTimeout: 24 * time.Hour})
+		s.Sets = append(s.Sets, nft.Set{Name: "w_pick" + f.suffix, Key: []nft.Type{f.addr, nft.InetService, f.addr, nft.InetService},
+			Dynamic: true, HasTimeout: true, Size: memorySize, DefaultTimeout: pickTimeout})
 		s.Sets = append(s.Sets, memories("w_seen"+f.suffix, "w_seenb"+f.suffix, "w_seeni"+f.suffix, f)...)
 		for _, t := range []string{"a", "d"} {
 			m := memories("", "w_"+t+"b"+f.suffix, "w_"+t+"i"+f.suffix, f)
@@ -74,14 +78,7 @@ func skeleton(hooks, groups []string, logGroup, verdictGroup, honeypot uint16) n
 		captureChain("w_capture", "weir n ", logGroup),
 		captureChain("w_capture_in", "weir in ", logGroup),
 		nft.Chain{Name: nft.UnblockChain},
-		// ct state related counter name w_related accept
-		// ct state untracked counter name w_untracked accept
-		// counter name w_invalid accept
-		nft.Chain{Name: "w_odd", Rules: []nft.Rule{
-			rule(state(stateRelated), count("w_related"), accept),
-			rule(state(stateUntracked), count("w_untracked"), accept),
-			rule(count("w_invalid"), accept),
-		}},
+		pickedUp(), picked(),
 		// ip saddr . ip daddr @w_nospare4 return
 		// ip6 saddr . ip6 daddr @w_nospare6 return
 		// counter name w_spared accept
@@ -102,15 +99,17 @@ func skeleton(hooks, groups []string, logGroup, verdictGroup, honeypot uint16) n
 	for _, g := range groups {
 		s.Chains = append(s.Chains, logChains("a", g, verdictGroup)...)
 		s.Chains = append(s.Chains, logChains("d", g, verdictGroup)...)
+		// ct state established meta l4proto tcp jump w_picked
 		// jump w_la_<group>
 		// counter name w_c_<group>_would accept
 		s.Chains = append(s.Chains, nft.Chain{Name: nft.AlertChain(g), Rules: []nft.Rule{
+			rule(state(stateEstablished), proto(flow.TCP), jump("w_picked")),
 			rule(jump("w_la_" + g)),
 			rule(count(wouldCounter(g)), accept),
 		}})
 	}
 	for _, h := range hooks {
-		s.Chains = append(s.Chains, mainChain(h), baseChain(h))
+		s.Chains = append(append(s.Chains, mainChains(h)...), baseChain(h))
 	}
 	if honeypot != 0 {
 		s.Chains = append(s.Chains, honeypotGate(honeypot)...)
@@ -118,29 +117,99 @@ func skeleton(hooks, groups []string, logGroup, verdictGroup, honeypot uint16) n
 	return s
 }
 
-// mainChain is what the base chain jumps to. In nat only the first packet of a
-// connection comes by, so nothing has to be told apart.
-func mainChain(hook string) nft.Chain {
-	c := nft.Chain{Name: "w_main_" + hook}
-	if hook != nft.HookNAT {
-		pickup := nft.Match{Fields: []nft.Field{nft.TCPFlags}, Mask: []byte{0x17}, Values: []nft.Value{one(0x02)}, Not: true}
-		c.Rules = []nft.Rule{
-			// ct direction reply counter name w_reply accept
-			rule(is(nft.CTDirection, one(1)), count("w_reply"), accept),
-			// ct state related,untracked,invalid goto w_odd
-			rule(state(stateRelated|stateUntracked|stateInvalid), goTo("w_odd")),
-			// ct status expected accept
-			rule(is(nft.CTStatus, nft.Value{Lo: host32(statusExpected)}), accept),
-			// meta l4proto tcp ct state new tcp flags & (fin|syn|rst|ack) != syn counter name w_pickup accept
-			rule(proto(6), state(stateNew), pickup, count("w_pickup"), accept),
-		}
+// mainChains is what the base chain jumps to. In nat only the first packet of a
+// connection comes by, so nothing has to be told apart. What passes unjudged
+// (replies, and what connection tracking cannot place) is asked first whether
+// it comes from an endpoint that is cut off: that one answers nobody.
+//
+//	chain w_judged_X {
+//	  meta nfproto vmap @w_trial_X
+//	  meta nfproto vmap @w_stable_X
+//	}
+//	chain w_passed_X {
+//	  ip saddr @w_quar4 goto w_judged_X
+//	  ip6 saddr @w_quar6 goto w_judged_X
+//	  ct direction reply counter name w_reply accept
+//	  ct state related counter name w_related accept
+//	  ct state untracked counter name w_untracked accept
+//	  ct state invalid counter name w_invalid accept
+//	  goto w_pickedup
+//	}
+//	chain w_main_X {
+//	  ct direction reply goto w_passed_X
+//	  ct state related,untracked,invalid goto w_passed_X
+//	  ct status expected accept
+//	  meta l4proto tcp ct state new tcp flags & (fin|syn|rst|ack) != syn goto w_passed_X
+//	  meta nfproto vmap @w_trial_X
+//	  meta nfproto vmap @w_stable_X
+//	}
+func mainChains(hook string) []nft.Chain {
+	judge := []nft.Rule{rule(vmap(nft.TrialMap(hook), nft.NFProtoF)), rule(vmap(nft.StableMap(hook), nft.NFProtoF))}
+	if hook == nft.HookNAT {
+		return []nft.Chain{{Name: "w_main_" + hook, Rules: judge}}
 	}
-	c.Rules = append(c.Rules,
-		// meta nfproto vmap @w_trial_X
-		rule(vmap(nft.TrialMap(hook), nft.NFProtoF)),
-		// meta nfproto vmap @w_stable_X
-		rule(vmap(nft.StableMap(hook), nft.NFProtoF)))
+	judged, passed := nft.Chain{Name: "w_judged_" + hook, Rules: judge}, nft.Chain{Name: "w_passed_" + hook}
+	for _, f := range families {
+		passed.Rules = append(passed.Rules, rule(in("w_quar"+f.suffix, f.saddr), goTo(judged.Name)))
+	}
+	reply := is(nft.CTDirection, one(1))
+	passed.Rules = append(passed.Rules,
+		rule(reply, count("w_reply"), accept),
+		rule(state(stateRelated), count("w_related"), accept),
+		rule(state(stateUntracked), count("w_untracked"), accept),
+		rule(state(stateInvalid), count("w_invalid"), accept),
+		rule(goTo("w_pickedup")))
+	pickup := nft.Match{Fields: []nft.Field{nft.TCPFlags}, Mask: []byte{0x17}, Values: []nft.Value{one(0x02)}, Not: true}
+	return []nft.Chain{judged, passed, {Name: "w_main_" + hook, Rules: append([]nft.Rule{
+		rule(reply, goTo(passed.Name)),
+		rule(state(stateRelated|stateUntracked|stateInvalid), goTo(passed.Name)),
+		rule(is(nft.CTStatus, nft.Value{Lo: host32(statusExpected)}), accept),
+		rule(proto(flow.TCP), state(stateNew), pickup, goTo(passed.Name)),
+	}, judge...)}}
+}
+
+// pickedUp passes TCP that tracking meets in mid-connection, and remembers it:
+// who opened it cannot be told any more, and its packets would be judged as
+// those of a client with the server's port for its own. Where the tuple was
+// seen from its first packet within the hour, it can be told: that is judged.
+//
+//	chain w_pickedup {
+//	  meta nfproto ipv4 ip saddr . ip daddr . meta l4proto . th dport @w_seen4 counter name w_pickup accept
+//	  …
+//	  meta nfproto ipv4 update @w_pick4 { ip saddr . th sport . ip daddr . th dport }
+//	  …
+//	  counter name w_pickup accept
+//	}
+func pickedUp() nft.Chain {
+	c := nft.Chain{Name: "w_pickedup"}
+	var remember []nft.Rule
+	for _, f := range families {
+		known := in("w_seen"+f.suffix, f.saddr, f.daddr, nft.L4Proto, nft.ThDport)
+		c.Rules = append(c.Rules, rule(f.is(), proto(flow.TCP), known, count("w_pickup"), accept))
+		remember = append(remember, rule(f.is(), proto(flow.TCP), f.pick()))
+	}
+	c.Rules = append(append(c.Rules, remember...), rule(count("w_pickup"), accept))
 	return c
+}
+
+// picked is asked before a packet in mid-connection is listed or denied.
+//
+//	chain w_picked {
+//	  meta nfproto ipv4 ip saddr . th sport . ip daddr . th dport @w_pick4 update @w_pick4 { … } counter name w_pickup accept
+//	  …
+//	}
+func picked() nft.Chain {
+	c := nft.Chain{Name: "w_picked"}
+	for _, f := range families {
+		op := f.pick()
+		c.Rules = append(c.Rules, rule(f.is(), proto(flow.TCP), in(op.Set, op.Fields...), op, count("w_pickup"), accept))
+	}
+	return c
+}
+
+// pick remembers a connection of a family for pickTimeout after its last packet.
+func (f family) pick() nft.SetOp {
+	return nft.SetOp{Op: "update", Set: "w_pick" + f.suffix, Fields: []nft.Field{f.saddr, nft.ThSport, f.daddr, nft.ThDport}}
 }
 
 // baseChain holds one jump, so that everything behind it can be replaced.

@@ -65,7 +65,10 @@ func Judge(in compile.Input, w *World, p eval.Packet) Decision {
 	v4 := p.Src.Is4()
 	// an ICMP of the other family has no service that could be named
 	fits := !(p.Proto == flow.ICMP && !v4) && !(p.Proto == flow.ICMPv6 && v4)
+	pickup := p.Proto == flow.TCP && p.State == eval.New && p.TCPFlags&0x17 != 0x02
 	switch {
+	case slices.Contains(w.Quarantined, p.Src) && (tracked && p.Reply || p.State == eval.Related || !tracked || pickup && p.Status&1 == 0):
+		// an endpoint that is cut off answers nobody
 	case tracked && p.Reply:
 		return Decision{Verdict: "accept", Counter: "w_reply"}
 	case p.State == eval.Related:
@@ -76,7 +79,7 @@ func Judge(in compile.Input, w *World, p eval.Packet) Decision {
 		return Decision{Verdict: "accept", Counter: "w_untracked"}
 	case p.State == eval.Invalid:
 		return Decision{Verdict: "accept", Counter: "w_invalid"}
-	case p.Proto == flow.TCP && p.State == eval.New && p.TCPFlags&0x17 != 0x02:
+	case pickup:
 		return Decision{Verdict: "accept", Counter: "w_pickup"}
 	}
 
