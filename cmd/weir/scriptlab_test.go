@@ -37,8 +37,9 @@ import (
 // and a destination is a port of the outside host, or "v4 address:port" where
 // the packet goes somewhere else.
 
-// client makes one more inside machine, on a link of its own: 10.20.N.10 and
-// fd20:0:0:N::10 behind the gateway's interface lanN.
+// client NAME N makes one more inside machine, on a link of its own: 10.20.N.10
+// and fd20:0:0:N::10 behind the gateway's interface lanN, with the link address
+// 02:00:5e:10:00 and N in hex.
 func cmdClient(ts *testscript.TestScript, neg bool, args []string) {
 	w := stageOf(ts)
 	name, number := args[0], args[1]
@@ -49,7 +50,10 @@ func cmdClient(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	w.more[name] = n
 	gw := w.lab.Gateway
-	ts.Check(netns.Link(n, netns.ClientIf, gw, "lan"+number))
+	last, err := strconv.ParseUint(number, 10, 8)
+	ts.Check(err)
+	mac := net.HardwareAddr{2, 0, 0x5e, 0x10, 0, byte(last)}
+	ts.Check(netns.Link(n, netns.ClientIf, gw, "lan"+number, mac))
 	ts.Check(gw.Addr("lan"+number, "10.20."+number+".1/24", "fd20:0:0:"+number+"::1/64"))
 	ts.Check(n.Addr(netns.ClientIf, "10.20."+number+".10/24", "fd20:0:0:"+number+"::10/64"))
 	ts.Check(n.Route("default4", "10.20."+number+".1"))
