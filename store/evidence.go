@@ -25,9 +25,9 @@ const EvidenceVersion = "1"
 
 var (
 	evidenceBucket = []byte("weir-evidence") // versionKey → EvidenceVersion
-	blockBucket    = []byte("blocks")        // time and number → compressed text of what changed
-	answerBucket   = []byte("answers")       // number → answer, JSON
-	findingBucket  = []byte("findings")      // fingerprint → finding, JSON
+	blockBucket    = []byte("blocks")        // time and number → compressed text of what changed, sealed
+	answerBucket   = []byte("answers")       // number → answer, JSON, sealed
+	findingBucket  = []byte("findings")      // fingerprint → finding, JSON, sealed
 )
 
 // EvidenceStore keeps the evidence, the answers and the findings in one bbolt
@@ -156,7 +156,8 @@ func (s *EvidenceStore) Append(delta *monitor.Evidence) error {
 				return err
 			}
 			b.FillPercent = 0.9 // keys only grow
-			return b.Put(blockKey(delta.Latest(), n), data)
+			key := blockKey(delta.Latest(), n)
+			return b.Put(key, seal(key, data))
 		})
 	}
 	if err != nil {
@@ -201,7 +202,11 @@ func pack(e *monitor.Evidence) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func unpack(data []byte) (*monitor.Evidence, error) {
+func unpack(key, value []byte) (*monitor.Evidence, error) {
+	data, err := unseal(key, value)
+	if err != nil {
+		return nil, err
+	}
 	r := flate.NewReader(bytes.NewReader(data))
 	e, err := monitor.Decode(r, nil)
 	if err == nil {
@@ -228,7 +233,7 @@ func (s *EvidenceStore) LoadUpTo(upTo time.Time) (*monitor.Evidence, error) {
 			if !upTo.IsZero() && at.After(upTo) {
 				return nil
 			}
-			e, err := unpack(v)
+			e, err := unpack(k, v)
 			if err != nil {
 				return fmt.Errorf("block of %s: %w", at.Format(time.RFC3339), err)
 			}
@@ -257,7 +262,8 @@ func (s *EvidenceStore) AddAnswer(a enforce.Answer) error {
 			if err != nil {
 				return err
 			}
-			return b.Put(binary.BigEndian.AppendUint64(nil, n), data)
+			key := binary.BigEndian.AppendUint64(nil, n)
+			return b.Put(key, seal(key, data))
 		})
 	}
 	if err != nil {
@@ -297,7 +303,7 @@ func (s *EvidenceStore) PutFindings(fs ...finding.Finding) error {
 			if err != nil {
 				return err
 			}
-			if err := tx.Bucket(findingBucket).Put([]byte(f.Fingerprint), data); err != nil {
+			if err := tx.Bucket(findingBucket).Put([]byte(f.Fingerprint), seal([]byte(f.Fingerprint), data)); err != nil {
 				return err
 			}
 		}
@@ -330,9 +336,15 @@ func (s *EvidenceStore) Findings() ([]finding.Finding, error) {
 	return out, nil
 }
 
-func (s *EvidenceStore) each(bucket []byte, f func(v []byte) error) error {
+func (s *EvidenceStore) each(bucket []byte, f func(text []byte) error) error {
 	return s.view(func(tx *bolt.Tx) error {
-		return tx.Bucket(bucket).ForEach(func(_, v []byte) error { return f(v) })
+		return tx.Bucket(bucket).ForEach(func(k, v []byte) error {
+			text, err := unseal(k, v)
+			if err != nil {
+				return err
+			}
+			return f(text)
+		})
 	})
 }
 

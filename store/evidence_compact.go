@@ -71,7 +71,7 @@ func (s *EvidenceStore) join(keys [][]byte, before time.Time) error {
 		b := tx.Bucket(blockBucket)
 		sum := monitor.Sum(nil)
 		for _, k := range keys {
-			e, err := unpack(b.Get(k))
+			e, err := unpack(k, b.Get(k))
 			if err != nil {
 				at, _ := blockTime(k)
 				return fmt.Errorf("block of %s: %w", at.Format(time.RFC3339), err)
@@ -88,6 +88,7 @@ func (s *EvidenceStore) join(keys [][]byte, before time.Time) error {
 				return err
 			}
 		}
-		return b.Put(keys[len(keys)-1], data)
+		last := keys[len(keys)-1]
+		return b.Put(last, seal(last, data))
 	})
 }

@@ -173,7 +173,8 @@ func (j *Journal) Append(r phases.Record) (phases.Record, error) {
 			if err != nil {
 				return err
 			}
-			return b.Put(binary.BigEndian.AppendUint64(nil, seq), text)
+			key := binary.BigEndian.AppendUint64(nil, seq)
+			return b.Put(key, seal(key, text))
 		})
 	})
 	if err != nil {
@@ -188,8 +189,12 @@ func (j *Journal) Records() ([]phases.Record, error) {
 	err := guard(func() error {
 		return j.db.View(func(tx *bolt.Tx) error {
 			return tx.Bucket(journalBucket).ForEach(func(k, v []byte) error {
+				text, err := unseal(k, v)
+				if err != nil {
+					return err
+				}
 				var r phases.Record
-				if err := json.Unmarshal(v, &r); errors.As(err, new(*json.SyntaxError)) {
+				if err := json.Unmarshal(text, &r); errors.As(err, new(*json.SyntaxError)) {
 					return fmt.Errorf("%w: record %x: %w", ErrDamaged, k, err)
 				} else if err != nil {
 					return fmt.Errorf("record %x: %w", k, err)
