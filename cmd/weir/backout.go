@@ -30,6 +30,9 @@ that a person can run when everything else fails.
 				return exit.Errorf(exit.Refused, "no way back is recorded for what the kernel holds (%s)", h.name()).
 					WithHint("if everything else fails: nft delete table inet weir")
 			}
+			if len(args) == 0 && e.output == "json" {
+				return e.json("Backouts", h.head.Backouts)
+			}
 			if len(args) == 0 {
 				t := newTable(e.out, "TO", "FILE")
 				for _, b := range h.head.Backouts {
@@ -46,6 +49,7 @@ that a person can run when everything else fails.
 			return err
 		},
 	}
+	e.outputFlag(c)
 	return c
 })
 

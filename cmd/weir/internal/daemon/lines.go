@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -38,8 +39,11 @@ func (d *Daemon) judging() (phases.Frozen, policy.Policy, bool) {
 	if digest == "" {
 		return phases.Frozen{}, policy.Policy{}, false
 	}
+	if name := s.Heads[digest].Step.Name; phases.PhaseOf(name) == phases.StepMonitor || name == phases.StepOff {
+		return phases.Frozen{}, policy.Policy{}, false // seen without the file, which may be large
+	}
 	f, err := d.machine.Frozen(digest)
-	if err != nil || phases.PhaseOf(f.Step.Name) == phases.StepMonitor || f.Step.Name == phases.StepOff {
+	if err != nil {
 		return phases.Frozen{}, policy.Policy{}, false
 	}
 	return f, f.Input.Policy, true
@@ -67,7 +71,7 @@ func (d *Daemon) takeCensus(ctx context.Context, now time.Time) error {
 }
 
 func (d *Daemon) dailyCensus(ctx context.Context, now time.Time) error {
-	if _, _, ok := d.judging(); !ok || now.Sub(d.census.at) < censusEvery {
+	if now.Sub(d.census.at) < censusEvery {
 		return nil
 	}
 	return d.takeCensus(ctx, now)
@@ -148,6 +152,14 @@ func (d *Daemon) findings(ctx context.Context, c caller, in None) ([]finding.Fin
 		rows := d.evidence.Rows(d.classes)
 		out = append(out, watch.Deviations(pol, rows, f.UpTo)...)
 		out = append(out, watch.Unused(pol, rows, c.now.Add(-90*24*time.Hour))...)
+	}
+	if f, _, ok := d.judging(); ok {
+		for _, r := range phases.Expired(f, c.now) {
+			out = append(out, finding.Finding{Fingerprint: finding.Fingerprint("expired", r.Group, r.Name), Kind: finding.Overdue,
+				Severity: finding.Warning, Group: r.Group, First: r.Expires, Last: c.now, Count: 1, State: finding.New,
+				Words: fmt.Sprintf("the declared flow %s of %s expired on %s and is still allowed; freeze the step again without it: weir request --step %s",
+					r.Name, r.Group, r.Expires.In(p.Timezone).Format("2006-01-02"), f.Step.Name)})
+		}
 	}
 	finding.Sort(out)
 	return out, nil
