@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -168,17 +169,25 @@ func nothingLeft(t *testing.T, dir string, gateway uint64) {
 	}
 }
 
-// runningIn lists the processes whose command line names a folder.
+// runningIn lists the processes whose command line or environment names a
+// folder.
 func runningIn(t *testing.T, dir string) []string {
 	t.Helper()
-	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	all, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out []string
 	for _, p := range all {
-		if b, err := os.ReadFile(p); err == nil && bytes.Contains(b, []byte(dir)) {
-			out = append(out, p+": "+strings.ReplaceAll(string(b), "\x00", " "))
+		if filepath.Base(p) == strconv.Itoa(os.Getpid()) {
+			continue // TMPDIR was set for what it starts
+		}
+		for _, file := range []string{"/cmdline", "/environ"} {
+			if b, err := os.ReadFile(p + file); err == nil && bytes.Contains(b, []byte(dir)) {
+				cmd, _ := os.ReadFile(p + "/cmdline")
+				out = append(out, p+": "+strings.ReplaceAll(string(cmd), "\x00", " "))
+				break
+			}
 		}
 	}
 	return out
