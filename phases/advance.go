@@ -65,7 +65,13 @@ func (m *Machine) Advance(ctx context.Context, now time.Time, by Actor, digest s
 	}
 	intent := Record{At: now, Kind: Intent, Op: OpArm, Actor: by, Digest: h.Digest(), Tx: tx, Lease: lease,
 		Brownout: brownout > 0, Uses: uses, Words: "arming " + h.Step.Name}
+	if h.Ask != nil && brownout == 0 {
+		intent.Nonce = h.Ask.Nonce
+	}
 	err = m.act(ctx, now, intent, func(tx string) error {
+		if err := m.spend(intent.Nonce); err != nil {
+			return err
+		}
 		for _, r := range []nft.Revision{f.OffRev, f.Rules} {
 			if err := m.Kernel.Load(ctx, r); err != nil {
 				return fmt.Errorf("cannot load revision %s: %w", r.ID, err)

@@ -16,6 +16,12 @@ func (m *Machine) Approve(ctx context.Context, now time.Time, by Actor, digest s
 	if err != nil {
 		return fail(err)
 	}
+	switch t, err := m.Trust(); {
+	case err != nil:
+		return fail(err)
+	case t != nil:
+		return fail(ErrUnsigned)
+	}
 	rule, person := h.Step.Approval, by.Person()
 	req := m.state.Request
 	if person == "" && (rule.Quorum > 1 || !rule.SelfApproval) {
@@ -47,7 +53,14 @@ func (m *Machine) Deny(ctx context.Context, now time.Time, by Actor, digest, wor
 	if words == "" {
 		words = "denied " + h.Step.Name
 	}
-	_, err = m.append(Record{At: now, Kind: Denied, Actor: by, Digest: h.Digest(), Words: words})
+	r := Record{At: now, Kind: Denied, Actor: by, Digest: h.Digest(), Words: words}
+	if h.Ask != nil {
+		r.Nonce = h.Ask.Nonce
+		if err := m.spend(r.Nonce); err != nil {
+			return fmt.Errorf("cannot deny: %w", err)
+		}
+	}
+	_, err = m.append(r)
 	return err
 }
 
@@ -120,9 +133,23 @@ func (m *Machine) valid(now time.Time) []Approval {
 
 // approved checks the quorum and returns the approvals that arming uses up.
 func (m *Machine) approved(h Head, now time.Time) ([]uint64, error) {
-	rule, valid := h.Step.Approval, m.valid(now)
+	rule, valid := m.rule(h.Step), m.valid(now)
 	people := map[string]bool{}
 	var uses []uint64
+	t, err := m.Trust()
+	switch {
+	case err != nil:
+		return nil, err
+	case t != nil:
+		people, uses, err = m.signedBy(h, t, now)
+		if err == nil {
+			err = h.Ask.Open(now)
+		}
+		if err == nil && len(people) < rule.Quorum {
+			err = fmt.Errorf("%w: %d of %d", ErrNotApproved, len(people), rule.Quorum)
+		}
+		return uses, err
+	}
 	for _, a := range valid {
 		people[a.By.Person()] = true
 		uses = append(uses, a.Seq)

@@ -33,6 +33,12 @@ var (
 	ErrReplanned    = errors.New("the plan was registered anew since the step was frozen")
 	ErrOverChanged  = errors.New("another revision is confirmed than the one the step was frozen upon")
 	ErrReplaced     = errors.New("a newer request replaced this one")
+	ErrUnsigned     = errors.New("this machine has a trust file: steps are approved by signature; run: weir approve --sign KEY")
+	ErrNoTrust      = errors.New("this machine has no trust file: steps are approved by account; run: weir approve")
+	ErrTrustFile    = errors.New("the trust file cannot be used")
+	ErrTrustChanged = errors.New("the trust file is not the one that was accepted")
+	ErrSameTrust    = errors.New("the trust file is the one that was accepted")
+	ErrWindow       = errors.New("an approval cannot hold for that time")
 )
 
 // Errors of an outcome that is not the one asked for.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weir/nft"
+	"weir/phases/approval"
 	"weir/phases/compile"
 )
 
@@ -33,7 +34,8 @@ type Head struct {
 	Backouts []Backout         `json:"backouts"` // every way back, newest confirmed step first, "off" last
 	By       Actor             `json:"by"`
 	At       time.Time         `json:"at"`
-	Hashes   map[string]string `json:"hashes"` // of plan, evidence, policy, lifelines and of the lines input, revision, off
+	Hashes   map[string]string `json:"hashes"`        // of plan, evidence, policy, lifelines and of the lines input, revision, off
+	Ask      *approval.Ask     `json:"ask,omitempty"` // what binds signatures to this request; nil without a trust file
 
 	digest string
 }

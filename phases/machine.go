@@ -21,7 +21,11 @@ type Parts struct {
 	Parse   func(text []byte) (plans.Plan, error)           // plans.Parse, for the plan text in the journal
 	Compile func(compile.Input) (nft.Revision, error)       // compile.Compile
 	Text    func(r nft.Rollback, to string) ([]byte, error) // the nft file of a backout; nil: r.Text()
-	Rand    io.Reader                                       // of transaction ids; crypto/rand.Reader
+	Rand    io.Reader                                       // of transaction ids and nonces; crypto/rand.Reader
+
+	Identity string   // of this machine (MachineIdentity); approvals by signature are bound to it
+	Nonces   Nonces   // nil: the journal alone
+	Log      AuditLog // nil: none
 }
 
 // Machine owns a rollout. It is not safe for concurrent use: one goroutine
@@ -33,6 +37,7 @@ type Machine struct {
 	plan  plans.Plan
 	old   map[string]plans.Plan // plans that were registered earlier and are still in force, by hash
 	look  nft.Look
+	trust trust
 
 	places struct { // the last answer of carried, which is asked often
 		key     string

@@ -28,6 +28,8 @@ type Material struct {
 	Links        []netip.Prefix     // prefixes of the inside links
 	InboundAllow []compile.InboundRule
 	Facts        Facts
+	NotBefore    time.Time // with a trust file: signatures count from then on; zero: at once
+	NotAfter     time.Time // with a trust file: until then; zero: as long as the plan lets them
 }
 
 // input is everything that a step's revision is computed from. over is the

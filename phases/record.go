@@ -28,6 +28,7 @@ const (
 	Drilled   Kind = "drilled"  // the unblock procedure was exercised
 	Answered  Kind = "answered" // a line was answered by a person
 	Noted     Kind = "noted"    // exceptions, quarantines and other daily work
+	Trusted   Kind = "trusted"  // a trust file was used for the first time, or changed by its quorum
 )
 
 // Op is what an intent does in the kernel.
@@ -51,6 +52,7 @@ type Actor struct {
 	UID      uint32 `json:"uid"`
 	LoginUID uint32 `json:"loginUid"`
 	Name     string `json:"name"`
+	Signer   string `json:"signer,omitempty"` // whose signature it was, or whose account by the trust file
 }
 
 // Self is weir acting by itself.
@@ -59,6 +61,9 @@ var Self = Actor{UID: 0, LoginUID: NoLogin, Name: "weir"}
 // Person is a text that tells two people apart, or "" where that cannot be
 // told: root without a login of somebody else behind it.
 func (a Actor) Person() string {
+	if a.Signer != "" {
+		return "signer:" + a.Signer
+	}
 	id := a.UID
 	if a.LoginUID != NoLogin {
 		id = a.LoginUID
@@ -67,6 +72,15 @@ func (a Actor) Person() string {
 		return ""
 	}
 	return "uid:" + strconv.FormatUint(uint64(id), 10)
+}
+
+// String is the name, with the signer's where a signature or the trust file
+// tells it.
+func (a Actor) String() string {
+	if a.Signer != "" && a.Signer != a.Name {
+		return a.Signer + " (" + a.Name + ")"
+	}
+	return a.Name
 }
 
 // Record is one line of the journal. Which fields are set depends on Kind.
@@ -95,9 +109,17 @@ type Record struct {
 	Line     string        `json:"line,omitempty"`     // answered, noted: what it is about
 	Answer   string        `json:"answer,omitempty"`   // answered: needed, not-needed, never
 	Pauses   bool          `json:"pauses,omitempty"`   // rollback, adopted: the rollout is paused by it
+
+	Statement  []byte   `json:"statement,omitempty"`  // approved, denied, trusted: what was signed
+	Signature  []byte   `json:"signature,omitempty"`  // approved, denied: armoured, as ssh-keygen wrote it
+	Signatures [][]byte `json:"signatures,omitempty"` // trusted
+	Key        string   `json:"key,omitempty"`        // approved, denied: fingerprint
+	Nonce      string   `json:"nonce,omitempty"`      // denied, intent, trusted: spent by this
+	Trust      string   `json:"trust,omitempty"`      // trusted: hash of the file
+	TrustText  []byte   `json:"trustText,omitempty"`  // trusted: its bytes
 }
 
-var kinds = []Kind{Applied, Requested, Approved, Denied, Intent, Seen, Lapsed, Adopted, Emptied, TakenOut, Paused, Resumed, Drilled, Answered, Noted}
+var kinds = []Kind{Applied, Requested, Approved, Denied, Intent, Seen, Lapsed, Adopted, Emptied, TakenOut, Paused, Resumed, Drilled, Answered, Noted, Trusted}
 
 // UnmarshalText refuses unknown text: a newer weir wrote it.
 func (k *Kind) UnmarshalText(b []byte) error {

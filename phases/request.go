@@ -30,6 +30,7 @@ func (m *Machine) Request(ctx context.Context, now time.Time, by Actor, step str
 	if bad := refusing(gates, false); len(bad) > 0 {
 		return Head{}, gates, fmt.Errorf("cannot freeze %s: %w: %s", next.Name, ErrGate, strings.Join(bad, "; "))
 	}
+	by = m.asSigner(by)
 	f, err := m.freeze(now, by, next, mat)
 	if err != nil {
 		return fail(err)
@@ -116,6 +117,9 @@ func (m *Machine) freeze(now time.Time, by Actor, step Step, mat Material) (Froz
 		Version: FrozenVersion, Plan: m.plan.Hash, Step: step, Revision: f.Rules.ID, Entry: f.Rules.Entry, Hooks: hooksOf(f.Rules.Entry),
 		OffID: f.OffRev.ID, OffEntry: f.OffRev.Entry, Over: m.state.StableID, OverStep: m.state.Stable,
 		UpTo: mat.UpTo, By: by, At: now, Hashes: map[string]string{"evidence": mat.Evidence},
+	}
+	if f.Ask, err = m.ask(now, step, mat); err != nil {
+		return Frozen{}, err
 	}
 	var overHooks []string
 	if over != nil {

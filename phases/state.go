@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"weir/phases/approval"
 	"weir/phases/compile"
 )
 
@@ -14,6 +15,10 @@ type State struct {
 	PlanText []byte
 	Carried  []Target // the place that each group keeps under the registered plan; filled by Machine.State
 	PlanAt   time.Time
+
+	Trust     string // hash of the trust file in force, "" none ever was
+	TrustText []byte
+	Nonces    map[string]bool // that are spent
 
 	Heads     map[string]Head // every frozen step, by digest
 	Request   *Pending        // what waits for approval or arming
@@ -56,6 +61,8 @@ type Approval struct {
 	By      Actor
 	At      time.Time
 	Expires time.Time // zero: never
+
+	Signature []byte // armoured; nil without a trust file
 }
 
 // Void says why a frozen step cannot be used.
@@ -120,6 +127,7 @@ func (s *State) init() {
 	s.Heads, s.Void, s.Back = map[string]Head{}, map[string]Void{}, map[string]bool{}
 	s.Listed = map[string]time.Time{}
 	s.Since, s.Tx = map[string]time.Time{}, map[string]bool{}
+	s.Nonces = map[string]bool{}
 }
 
 // Current returns what is in force by confirmation: the step's name, the hash
@@ -153,7 +161,15 @@ func (s *State) apply(r Record) {
 	if r.Tx != "" {
 		s.Tx[r.Tx] = true
 	}
+	if r.Nonce != "" {
+		s.Nonces[r.Nonce] = true
+	}
 	switch r.Kind {
+	case Trusted:
+		if s.Trust != "" {
+			s.void(approval.ErrTrust, r.At)
+		}
+		s.Trust, s.TrustText = r.Trust, r.TrustText
 	case Applied:
 		s.void(ErrReplanned, r.At)
 		s.Plan, s.PlanText, s.PlanAt = r.Plan, r.PlanText, r.At
@@ -169,7 +185,7 @@ func (s *State) apply(r Record) {
 		s.Request = &Pending{Digest: r.Digest, Seq: r.Seq, By: r.Actor, At: r.At}
 	case Approved:
 		if s.Request != nil && s.Request.Digest == r.Digest {
-			a := Approval{Seq: r.Seq, By: r.Actor, At: r.At}
+			a := Approval{Seq: r.Seq, By: r.Actor, At: r.At, Signature: r.Signature}
 			if d := s.Heads[r.Digest].Step.Approval.ExpireAfter; d > 0 {
 				a.Expires = r.At.Add(d)
 			}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"weir/plans"
 )
 
 // Status is everything that a status page says. It is a value: nothing in it
@@ -32,6 +34,14 @@ type Status struct {
 	Drill     time.Time  `json:"drill,omitzero"`
 	DrillTook string     `json:"drillTook,omitempty"`
 	BootID    string     `json:"bootId,omitempty"`
+	Trust     *TrustNow  `json:"trust,omitempty"` // nil: there is no trust file
+}
+
+// TrustNow is the trust file in force.
+type TrustNow struct {
+	Hash    string `json:"hash"`
+	Office  bool   `json:"office,omitempty"` // one person may approve their own steps
+	Refused string `json:"refused,omitempty"`
 }
 
 // GateNow is a gate's answer.
@@ -59,6 +69,7 @@ type Waiting struct {
 	Quorum  int       `json:"quorum"`
 	Expires time.Time `json:"expires,omitzero"` // when the first of them does
 	Refused string    `json:"refused,omitempty"`
+	Signed  bool      `json:"signed,omitempty"` // it is decided by signatures
 }
 
 // Status tells what is. It reads neither kernel nor journal: call Recover
@@ -68,6 +79,15 @@ func (m *Machine) Status(now time.Time, f Facts) Status {
 	out := Status{
 		Plan: s.Plan, PlanName: m.plan.Name, Back: m.back(), Lapsed: s.LastLapse, Paused: s.Pause, Gone: s.Gone, Unknown: s.Intent != nil,
 		Drift: s.Drift, Revision: s.StableID, Drill: s.Drill, BootID: s.Boot,
+	}
+	if t, err := m.Trust(); t != nil || err != nil {
+		out.Trust = &TrustNow{}
+		if t != nil {
+			out.Trust.Hash, out.Trust.Office = t.Hash, t.Profile == plans.ProfileOffice
+		}
+		if err != nil {
+			out.Trust.Refused = err.Error()
+		}
 	}
 	out.Step, out.StepPlan, out.Targets, _ = s.Current()
 	if n := len(s.Stack); n > 0 {
@@ -96,9 +116,9 @@ func (m *Machine) Status(now time.Time, f Facts) Status {
 	}
 	if r := s.Request; r != nil {
 		h := s.Heads[r.Digest]
-		w := &Waiting{Step: h.Step.Name, Digest: r.Digest, By: r.By.Name, At: r.At, UpTo: h.UpTo, Quorum: h.Step.Approval.Quorum}
+		w := &Waiting{Step: h.Step.Name, Digest: r.Digest, By: r.By.Name, At: r.At, UpTo: h.UpTo, Quorum: m.rule(h.Step).Quorum, Signed: h.Ask != nil}
 		for _, a := range m.valid(now) {
-			w.Have = append(w.Have, a.By.Name)
+			w.Have = append(w.Have, a.By.String())
 			if !a.Expires.IsZero() && (w.Expires.IsZero() || a.Expires.Before(w.Expires)) {
 				w.Expires = a.Expires
 			}
