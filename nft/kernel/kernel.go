@@ -23,7 +23,7 @@ type Kernel struct {
 
 // ErrDormant is returned by Load, Arm and Confirm while the table is switched
 // off: whatever they did would filter nothing.
-var ErrDormant = errors.New(`the table inet weir is dormant, nothing in it filters; wake it with: nft 'add table inet weir { flags ; }'`)
+var ErrDormant = errors.New(`the table inet weir is dormant, nothing in it filters; wake it with: nft add table inet weir`)
 
 // Open makes the connection; it changes nothing in the kernel.
 func Open(o Options) (*Kernel, error) {
