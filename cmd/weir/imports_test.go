@@ -28,6 +28,7 @@ var may = map[string][]string{
 	"phases/policy/rules":          {},                                              // what a filter says, whatever wrote it
 	"phases/policy/rules/iptables": {"phases/policy/rules"},                         // text to values
 	"phases/policy/rules/nftjson":  {"phases/policy/rules"},                         // text to values
+	"phases/policy/rules/nfttext":  {"phases/policy/rules"},                         // values to text, and back
 	"phases/compile":               {"phases/policy", "nft"},                        // values to values
 	"phases/compile/oracle":        {"phases/compile", "phases/policy", "nft/eval"}, // what tests compare compiled rulesets with
 	"phases/finding":               {},                                              // one type
