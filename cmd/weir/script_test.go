@@ -2,12 +2,14 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +23,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// The scripts mostly wait for leases and timeouts of their own kernels.
+	if runtime.GOMAXPROCS(0) < 5 {
+		if err := flag.Set("test.parallel", "5"); err != nil {
+			panic(err)
+		}
+	}
 	testscript.Main(m, map[string]func(){
 		"weir": func() { os.Exit(Main(os.Args[1:])) },
 	})
@@ -42,10 +50,24 @@ func TestMain(m *testing.M) {
 //
 // and those of scriptlab_test.go and honeypot_test.go.
 func TestScript(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+	testscript.Run(t, params(false, "testdata"))
+}
+
+// TestScriptMasquerading runs again what must not depend on whether the gateway
+// masquerades.
+func TestScriptMasquerading(t *testing.T) {
+	p := params(true, "")
+	for _, name := range []string{"lapse", "older", "unblock", "decide", "reopened", "wayback"} {
+		p.Files = append(p.Files, filepath.Join("testdata", name+".txtar"))
+	}
+	testscript.Run(t, p)
+}
+
+func params(masquerade bool, dir string) testscript.Params {
+	return testscript.Params{
+		Dir: dir,
 		Setup: func(e *testscript.Env) error {
-			w := &stage{procs: map[string]*netns.Cmd{}, conns: map[string]net.Conn{}}
+			w := &stage{procs: map[string]*netns.Cmd{}, conns: map[string]net.Conn{}, masquerade: masquerade}
 			e.Values[stageKey{}] = w
 			e.Setenv("WEIR_SOCKET", filepath.Join(e.WorkDir, "weir.sock"))
 			e.Setenv("WEIR_STATE", filepath.Join(e.WorkDir, "state"))
@@ -60,20 +82,21 @@ func TestScript(t *testing.T) {
 			"probes": cmdProbes, "restored": cmdRestored, "garbage": cmdGarbage, "addr": cmdAddr, "ruleset": cmdRuleset, "recur": cmdRecur, "cmpout": cmdCmpout,
 			"lured": cmdLured, "refused": cmdRefused, "lure": cmdLure, "cut": cmdCut,
 		},
-	})
+	}
 }
 
 type stageKey struct{}
 
 // stage is what one script made.
 type stage struct {
-	lab   *netns.Lab
-	out   string // of the last gw
-	errs  string
-	mu    sync.Mutex // guards what follows
-	procs map[string]*netns.Cmd
-	conns map[string]net.Conn
-	more  map[string]*netns.NS // further clients
+	lab        *netns.Lab
+	masquerade bool
+	out        string // of the last gw
+	errs       string
+	mu         sync.Mutex // guards what follows
+	procs      map[string]*netns.Cmd
+	conns      map[string]net.Conn
+	more       map[string]*netns.NS // further clients
 }
 
 func (w *stage) close() {
@@ -101,6 +124,9 @@ func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 	lab, err := netns.NewLab()
 	ts.Check(err)
 	w.lab = lab
+	if w.masquerade {
+		ts.Check(lab.Gateway.Masquerade(netns.OutsideIf))
+	}
 	for _, port := range []string{"22", "25", "80", "443", "3389", "5432", "9999"} {
 		ts.Check(lab.Outside.EchoTCP(net.JoinHostPort(netns.OutsideIP4, port), net.JoinHostPort(netns.OutsideIP6, port)))
 	}
