@@ -5,6 +5,7 @@ package iptables
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"weir/phases/flow"
@@ -32,8 +33,20 @@ func TestRealFilesAreRead(t *testing.T) {
 			continue
 		}
 		n := 0
+		read := map[int]bool{} // lines that are rules, or named
 		for _, c := range rs.Chains {
 			n += len(c.Rules)
+			for _, r := range c.Rules {
+				read[r.Line] = true
+			}
+		}
+		for _, x := range rs.Notes {
+			read[x.Line] = true
+		}
+		for i, line := range strings.Split(string(b), "\n") {
+			if strings.Contains(line, "-A ") && line[0] != '#' && !read[i+1] {
+				t.Errorf("%s:%d was neither read nor named: %s", f, i+1, line)
+			}
 		}
 		if want > 0 && n != want {
 			t.Errorf("%s: %d rules, want %d", f, n, want)

@@ -11,13 +11,26 @@ import (
 // Read reads the text that the program of one family printed. The file's name
 // is what rules say where they come from.
 func Read(file, text string, family flow.Family) (rules.Ruleset, error) {
-	p := parser{file: file, family: family, out: rules.Ruleset{Families: []flow.Family{family}}}
-	for i, line := range strings.Split(text, "\n") {
+	return ReadWith(file, text, family, nil)
+}
+
+// ReadWith is Read with the sets that the rules look into; see ReadSets.
+func ReadWith(file, text string, family flow.Family, sets Sets) (rules.Ruleset, error) {
+	p := parser{file: file, family: family, sets: sets, out: rules.Ruleset{Families: []flow.Family{family}}}
+	lines := strings.Split(text, "\n")
+	for i := 0; i < len(lines); i++ {
 		p.line = i + 1
-		p.text = strings.TrimSpace(line)
+		p.text = strings.TrimSpace(lines[i])
+		for strings.HasSuffix(p.text, "\\") && i+1 < len(lines) && !strings.HasPrefix(p.text, "#") { // the line goes on
+			i++
+			p.text = strings.TrimSpace(p.text[:len(p.text)-1]) + " " + strings.TrimSpace(lines[i])
+		}
 		if err := p.one(p.text); err != nil {
 			return rules.Ruleset{}, fmt.Errorf("cannot read %s:%d: %w", file, p.line, err)
 		}
+	}
+	if p.listed {
+		p.table = ""
 	}
 	if p.table != "" {
 		return rules.Ruleset{}, fmt.Errorf("cannot read %s: table %s has no COMMIT; the file may be cut off", file, p.table)
@@ -31,6 +44,8 @@ type parser struct {
 	line   int
 	text   string
 	table  string
+	listed bool // as iptables -S lists: no table, no COMMIT
+	sets   Sets
 	out    rules.Ruleset
 }
 
@@ -52,6 +67,13 @@ func (p *parser) one(line string) error {
 	case line == "COMMIT":
 		p.table = ""
 		return nil
+	case (strings.HasPrefix(line, "-P ") || strings.HasPrefix(line, "-N ")) && (p.table == "" || p.listed):
+		p.table, p.listed = "filter", true
+		f := strings.Fields(line)
+		if f[0] == "-N" {
+			f = append(f, "-")
+		}
+		return p.chain(strings.Join(f[1:], " "))
 	case p.table == "":
 		return fmt.Errorf("%q stands outside a table; want *filter first", line)
 	case line[0] == ':':

@@ -16,6 +16,7 @@ type ruleReader struct {
 	m      rules.Match
 	proto  flow.Proto
 	either []rules.PortRange // of multiport --ports
+	ways   []rules.Match     // of a set with several dimensions: any of them; nil is no such set
 	action rules.Action
 	target string
 }
@@ -29,13 +30,26 @@ func (p *parser) rule(words []string) ([]rules.Rule, error) {
 		}
 	}
 	out := rules.Rule{File: p.file, Line: p.line, Text: p.text, Match: r.m, Action: r.action, Target: r.target}
-	if r.either == nil {
-		return []rules.Rule{out}, nil
+	list := []rules.Rule{out}
+	if r.either != nil {
+		list = either(list, []rules.Match{{SrcPorts: []rules.Ports{{Ranges: r.either}}}, {Services: []rules.Services{{Ranges: on(r.proto, r.either)}}}})
 	}
-	bySource, byDest := out, out
-	bySource.Match = out.Match.And(rules.Match{SrcPorts: []rules.Ports{{Ranges: r.either}}})
-	byDest.Match = out.Match.And(rules.Match{Services: []rules.Services{{Ranges: on(r.proto, r.either)}}})
-	return []rules.Rule{bySource, byDest}, nil
+	if r.ways != nil {
+		list = either(list, r.ways)
+	}
+	return list, nil
+}
+
+// either makes a rule for each way to match.
+func either(list []rules.Rule, ways []rules.Match) (out []rules.Rule) {
+	for _, x := range list {
+		for _, w := range ways {
+			y := x
+			y.Match = x.Match.And(w)
+			out = append(out, y)
+		}
+	}
+	return out
 }
 
 func (r *ruleReader) next() (string, error) {
@@ -74,6 +88,15 @@ func (r *ruleReader) option() error {
 		return r.unknown(name)
 	case "-j", "--jump", "-g", "--goto":
 		return r.to(opt)
+	case "-c", "--set-counters":
+		_, err1 := r.next()
+		_, err2 := r.next()
+		if err1 != nil || err2 != nil {
+			return fmt.Errorf("-c needs two numbers")
+		}
+		return nil
+	case "--match-set":
+		return r.matchSet(not)
 	case "-f", "--fragment":
 		r.test("-f", not, false)
 		return nil
@@ -95,13 +118,35 @@ func (r *ruleReader) option() error {
 		return err
 	}
 	if !known[opt] {
-		return fmt.Errorf("option %q is not known; if a module's name stands behind it, write -m MODULE before it", opt)
+		words := []string{opt}
+		for len(r.words) > 0 && !r.ours() {
+			words = append(words, r.words[0])
+			r.words = r.words[1:]
+		}
+		r.p.note("option %q is not known: undecided", strings.Join(words, " "))
+		r.test(strings.Join(words, " "), not, true)
+		return nil
 	}
 	arg, err := r.next()
 	if err != nil {
 		return err
 	}
-	return r.decided(opt, arg, not)
+	before := r.m
+	if err := r.decided(opt, arg, not); err != nil {
+		r.p.note("%v: undecided", err)
+		r.m = before
+		r.test(opt+" "+arg, not, false)
+	}
+	return nil
+}
+
+// ours says whether the next word is an option of the rule itself.
+func (r *ruleReader) ours() bool {
+	w := r.words[0]
+	if w == "!" && len(r.words) > 1 {
+		w = r.words[1]
+	}
+	return known[w] || w == "--syn" || w == "--tcp-flags" || w == "-f" || w == "--match-set" || len(w) == 2 && w[0] == '-' && strings.Contains("msdpiojgc", w[1:])
 }
 
 // known are the options with one argument that the header decides, and
@@ -117,7 +162,7 @@ var known = map[string]bool{
 
 // modules are those whose options are all read.
 var modules = map[string]bool{"tcp": true, "udp": true, "icmp": true, "icmp6": true, "icmpv6": true, "multiport": true,
-	"state": true, "conntrack": true, "iprange": true, "comment": true, "sctp": true, "dccp": true, "udplite": true}
+	"state": true, "conntrack": true, "iprange": true, "comment": true, "sctp": true, "dccp": true, "udplite": true, "set": true}
 
 // own are modules whose answer differs from rule to rule.
 var own = []string{"limit", "hashlimit", "recent", "statistic", "connlimit", "quota", "nth", "random", "dstlimit", "psd"}
@@ -131,11 +176,7 @@ func (r *ruleReader) test(text string, not, own bool) {
 func (r *ruleReader) unknown(name string) error {
 	var words []string
 	for len(r.words) > 0 {
-		w := r.words[0]
-		if w == "!" && len(r.words) > 1 {
-			w = r.words[1]
-		}
-		if known[w] || w == "--syn" || w == "--tcp-flags" || w == "-f" || len(w) == 2 && w[0] == '-' && strings.Contains("msdpiojg", w[1:]) {
+		if r.ours() {
 			break
 		}
 		words = append(words, r.words[0])
@@ -185,6 +226,9 @@ func (r *ruleReader) to(opt string) error {
 		r.action = rules.Accept
 		r.p.note("%s hands packets to a program: it counts as accept", target)
 	case slices.Contains(continues, target):
+		if strings.HasSuffix(target, "LOG") {
+			r.p.note("%s: the next rule is tried after it", target)
+		}
 		r.action = rules.Continue
 	case slices.Contains(translate, target):
 		r.action = rules.Accept
