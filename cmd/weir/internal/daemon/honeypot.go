@@ -246,9 +246,13 @@ func (d *Daemon) visited(v honeypot.Visit) {
 	if p.notes == nil {
 		p.notes = map[netip.Addr]honeypot.Visit{}
 	}
-	if _, known := p.notes[v.Client.Addr()]; known || len(p.notes) < potNotes {
-		p.notes[v.Client.Addr()] = v
+	if _, known := p.notes[v.Client.Addr()]; !known && len(p.notes) >= potNotes {
+		for a := range p.notes { // any one
+			delete(p.notes, a)
+			break
+		}
 	}
+	p.notes[v.Client.Addr()] = v
 	if len(p.waiting) < potRecent {
 		p.waiting = append(p.waiting, v)
 	}
@@ -266,7 +270,8 @@ func (d *Daemon) visited(v honeypot.Visit) {
 }
 
 // ofHoneypot takes in what the readers say of captured connections. true: the
-// record is no evidence, being of the way from the client to this machine.
+// record is no evidence, being of the way from the client to this machine,
+// which the plan judges where it judges output.
 func (d *Daemon) ofHoneypot(r flow.Record) bool {
 	p := &d.pot
 	if r.Verdict == flow.Captured {

@@ -167,6 +167,17 @@ func (l *lab) visit() honeypot.Visit {
 	return honeypot.Visit{}
 }
 
+// redirected wants so many connections redirected since the beginning, and all
+// of them arrived: what the gate resets looks like a reject from outside.
+func (l *lab) redirected(want uint64) {
+	l.t.Helper()
+	all, err := l.k.Counters(context.Background())
+	must(l.t, err)
+	if to, in := all["w_hpto"].Packets, all["w_hpin"].Packets; to != want || in != want {
+		l.t.Errorf("%d connections redirected, %d arrived, want %d", to, in, want)
+	}
+}
+
 // nobody wants that no visit was told of.
 func (l *lab) nobody() {
 	l.t.Helper()

@@ -191,6 +191,7 @@ func TestBounds(t *testing.T) {
 	must(t, probe())
 	a.Close()
 	l.visit()
+	time.Sleep(50 * time.Millisecond) // its place is free a moment after the visit was told of
 	lives(open6(), true)
 	if s := h.Stats(); s.Refused != 2 || s.Probes != 2 {
 		t.Errorf("%+v", s)

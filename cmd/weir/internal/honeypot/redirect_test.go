@@ -55,17 +55,21 @@ func TestLife(t *testing.T) {
 	l.lease(time.Minute) // even so
 	l.rejected("tcp", "3389")
 	l.rejected("tcp", "22")
+	l.redirected(0)
 	l.nobody()
 
 	l.confirm(block)
 	l.captured("3389")
+	l.redirected(2)
 	l.rejected("tcp", "22")
 	l.rejected("udp", "3389")
 	l.reaches("tcp", "443")
+	l.redirected(2)
 
 	l.lease(100 * time.Millisecond)
 	time.Sleep(150 * time.Millisecond)
 	l.rejected("tcp", "3389")
+	l.redirected(2)
 	l.nobody()
 }
 
@@ -119,6 +123,7 @@ func TestTrialOverRedirect(t *testing.T) {
 	l.arm(narrower, block.ID, 2*time.Second)
 	l.rejected("tcp", "3389")
 	l.rejected("tcp", "22")
+	l.redirected(4)
 	l.nobody()
 	time.Sleep(2100 * time.Millisecond)
 	l.captured("3389")
