@@ -83,7 +83,7 @@ func (p *parser) one(line string) error {
 	if err != nil {
 		return err
 	}
-	if strings.HasPrefix(words[0], "[") { // counters, with iptables-save -c
+	if len(words) > 0 && strings.HasPrefix(words[0], "[") { // counters, with iptables-save -c
 		words = words[1:]
 	}
 	if len(words) < 2 || words[0] != "-A" {

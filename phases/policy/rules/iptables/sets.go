@@ -34,7 +34,7 @@ func ReadSets(file, text string) (Sets, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot read %s:%d: %w", file, i+1, err)
 		}
-		if len(words) == 0 || words[0][0] == '#' {
+		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
 			continue
 		}
 		switch {
