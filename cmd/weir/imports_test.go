@@ -14,25 +14,26 @@ import (
 // may says which of our packages a package may import, and why there are no
 // more. A package that is not here may not exist.
 var may = map[string][]string{
-	"phases/flow":                  {},                                              // the vocabulary: everybody may import it
-	"plans":                        {},                                              // a plan knows nothing of what is done with it
-	"nft":                          {},                                              // values and text
-	"nft/eval":                     {"nft"},                                         // interprets values
-	"nft/suite":                    {"nft"},                                         // what both kernels must do
-	"nft/fake":                     {"nft"},                                         // a kernel in memory
-	"nft/netns":                    {},                                              // the lab
-	"nft/host":                     {},                                              // reads this machine
-	"nft/kernel":                   {"nft"},                                         // the only one that writes to nftables
-	"nft/capture":                  {"nft"},                                         // the only one that listens to it
-	"phases/policy":                {},                                              // an algebra
-	"phases/policy/rules":          {},                                              // what a filter says, whatever wrote it
-	"phases/policy/rules/iptables": {"phases/policy/rules"},                         // text to values
-	"phases/policy/rules/nftjson":  {"phases/policy/rules"},                         // text to values
-	"phases/policy/rules/nfttext":  {"phases/policy/rules"},                         // values to text, and back
-	"phases/compile":               {"phases/policy", "nft"},                        // values to values
-	"phases/compile/oracle":        {"phases/compile", "phases/policy", "nft/eval"}, // what tests compare compiled rulesets with
-	"phases/finding":               {},                                              // one type
-	"phases/monitor":               {"phases/finding", "plans"},                     // records to evidence
+	"phases/flow":                  {},                                               // the vocabulary: everybody may import it
+	"plans":                        {},                                               // a plan knows nothing of what is done with it
+	"nft":                          {},                                               // values and text
+	"nft/eval":                     {"nft"},                                          // interprets values
+	"nft/suite":                    {"nft"},                                          // what both kernels must do
+	"nft/fake":                     {"nft"},                                          // a kernel in memory
+	"nft/netns":                    {},                                               // the lab
+	"nft/host":                     {},                                               // reads this machine
+	"nft/kernel":                   {"nft"},                                          // the only one that writes to nftables
+	"nft/capture":                  {"nft"},                                          // the only one that listens to it
+	"phases/policy":                {},                                               // an algebra
+	"phases/policy/rules":          {},                                               // what a filter says, whatever wrote it
+	"phases/policy/rules/iptables": {"phases/policy/rules"},                          // text to values
+	"phases/policy/rules/nftjson":  {"phases/policy/rules"},                          // text to values
+	"phases/policy/rules/nfttext":  {"phases/policy/rules"},                          // values to text, and back
+	"phases/policy/infer":          {"phases/policy/rules", "phases/policy/diagram"}, // what rules amount to
+	"phases/compile":               {"phases/policy", "nft"},                         // values to values
+	"phases/compile/oracle":        {"phases/compile", "phases/policy", "nft/eval"},  // what tests compare compiled rulesets with
+	"phases/finding":               {},                                               // one type
+	"phases/monitor":               {"phases/finding", "plans"},                      // records to evidence
 	"phases/enforce":               {"phases/monitor", "phases/policy", "phases/finding", "plans"},
 	"phases/refactor":              {"phases/policy", "phases/monitor", "plans"},
 	"phases/watch":                 {"phases/monitor", "phases/finding", "plans", "phases/policy"},

@@ -160,3 +160,50 @@ func (f *Forest) rewrite(n Node, seen map[Node]Node, leaf func(Node) Node, drop 
 	seen[n] = m
 	return m
 }
+
+// Cut returns the diagram over the dimensions below dim: what lies at dim or
+// above becomes a terminal, whose value leaf chooses by the node. Two points
+// get the same value from equal nodes.
+func (f *Forest) Cut(n Node, dim int, leaf func(Node) uint32) (out Node, err error) {
+	defer guard(&err)
+	seen := map[Node]Node{}
+	var walk func(Node) Node
+	walk = func(n Node) Node {
+		if f.Dim(n) >= dim {
+			return Terminal(leaf(n))
+		}
+		if m, ok := seen[n]; ok {
+			return m
+		}
+		x := f.nodes[n]
+		from := len(f.stack)
+		for i := range x.n {
+			e := f.edges[x.off+i]
+			f.push(from, e.hi, walk(e.child))
+		}
+		m := f.make(x.dim, f.stack[from:])
+		f.stack = f.stack[:from]
+		seen[n] = m
+		return m
+	}
+	return walk(n), nil
+}
+
+// Decide makes a node from runs of atoms: the atoms up to each hi, from one
+// more than the last, lead to the child. The runs must cover the dimension.
+func (f *Forest) Decide(dim int, runs []Run) (n Node, err error) {
+	defer guard(&err)
+	from := len(f.stack)
+	for _, r := range runs {
+		f.push(from, r.Hi, r.Child)
+	}
+	n = f.make(uint32(dim), f.stack[from:])
+	f.stack = f.stack[:from]
+	return n, nil
+}
+
+// Run is atoms that lead to the same child; see Decide.
+type Run struct {
+	Hi    uint32
+	Child Node
+}

@@ -1,6 +1,9 @@
 package diagram
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // ErrTooLarge is returned when a diagram would need more edges than the
 // forest's limit.
@@ -213,4 +216,26 @@ func (f *Forest) move(from *Forest, n Node, moved []Node) Node {
 	f.stack = f.stack[:start]
 	moved[n] = to + 1
 	return to
+}
+
+// Values returns the values that a diagram has, in order, without None.
+func (f *Forest) Values(n Node) (out []uint32) {
+	seen := map[Node]bool{}
+	var walk func(Node)
+	walk = func(n Node) {
+		if n == None || seen[n] {
+			return
+		}
+		seen[n] = true
+		if v, leaf := n.Value(); leaf {
+			out = append(out, v)
+			return
+		}
+		for _, e := range f.out(n) {
+			walk(e.child)
+		}
+	}
+	walk(n)
+	slices.Sort(out)
+	return out
 }

@@ -53,6 +53,7 @@ func (d *Dim) find(p string) uint32 {
 type Space struct {
 	Dims  []Dim
 	tests map[string]int // key → dimension
+	names [2][]string    // interface names and wildcards that rules have, of Out and In
 }
 
 // FirstTest returns the number of the first dimension of kind Test: all before
@@ -65,8 +66,8 @@ func NewSpace(lists ...[]rules.FlatRule) *Space {
 	for k := Out; k < Test; k++ {
 		s.Dims = append(s.Dims, Dim{Kind: k, starts: []string{first[k]}})
 	}
-	s.cut(Src, "6", "4")
-	s.cut(Dst, "6", "4")
+	s.cut(Src, six)
+	s.cut(Dst, six)
 	for _, p := range []flow.Proto{flow.ICMP, flow.ICMPv6} {
 		s.cut(Service, service(rules.ServiceOf(p, 0)), service(rules.ServiceOf(p+1, 0)))
 	}
@@ -87,6 +88,10 @@ func NewSpace(lists ...[]rules.FlatRule) *Space {
 		slices.Sort(s.Dims[i].starts)
 		s.Dims[i].starts = slices.Compact(s.Dims[i].starts)
 	}
+	for k := range s.names {
+		slices.Sort(s.names[k])
+		s.names[k] = slices.Compact(s.names[k])
+	}
 	keys := make([]string, 0, len(s.tests))
 	for k := range s.tests {
 		keys = append(keys, k)
@@ -99,8 +104,11 @@ func NewSpace(lists ...[]rules.FlatRule) *Space {
 	return s
 }
 
+// four and six are the first addresses of each family.
+const four, six = "4\x00\x00\x00\x00", "6\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+
 // first is the first point of each dimension.
-var first = [...]string{Out: "", In: "", State: "\x00", Src: "4", Dst: "4", Service: service(0), SrcPort: "\x00\x00"}
+var first = [...]string{Out: "", In: "", State: "\x00", Src: four, Dst: four, Service: service(0), SrcPort: "\x00\x00"}
 
 func (s *Space) cut(k Kind, points ...string) {
 	for _, p := range points {
@@ -136,6 +144,7 @@ func (s *Space) match(m rules.Match) {
 		for _, x := range list {
 			for _, n := range x.Names {
 				s.cut(k, names(n)...)
+				s.names[k] = append(s.names[k], n)
 			}
 		}
 	}
@@ -160,7 +169,7 @@ func after(a netip.Addr) string {
 		return address(n)
 	}
 	if a.Is4() {
-		return "6"
+		return six
 	}
 	return ""
 }
@@ -232,3 +241,50 @@ func (s *Space) check(m rules.Match) error {
 	}
 	return nil
 }
+
+// Services returns the services of an atom of that dimension.
+func (s *Space) Services(atom uint32) rules.ServiceRange {
+	d := s.Dims[Service]
+	r := rules.ServiceRange{Lo: rules.Service(binary.BigEndian.Uint32([]byte(d.starts[atom]))), Hi: rules.MaxService}
+	if int(atom)+1 < len(d.starts) {
+		r.Hi = rules.Service(binary.BigEndian.Uint32([]byte(d.starts[atom+1]))) - 1
+	}
+	return r
+}
+
+// SrcPorts returns the ports of an atom of that dimension.
+func (s *Space) SrcPorts(atom uint32) rules.PortRange {
+	d := s.Dims[SrcPort]
+	r := rules.PortRange{Lo: binary.BigEndian.Uint16([]byte(d.starts[atom])), Hi: 65535}
+	if int(atom)+1 < len(d.starts) {
+		r.Hi = binary.BigEndian.Uint16([]byte(d.starts[atom+1])) - 1
+	}
+	return r
+}
+
+// Addrs returns the addresses of an atom of Src or Dst.
+func (s *Space) Addrs(k Kind, atom uint32) rules.AddrRange {
+	d := s.Dims[k]
+	lo, _ := netip.AddrFromSlice([]byte(d.starts[atom][1:]))
+	r := rules.AddrRange{Lo: lo}
+	switch {
+	case int(atom)+1 == len(d.starts):
+		r.Hi = rules.PrefixRange(anywhere6).Hi
+	case d.starts[atom+1] == six:
+		r.Hi = rules.PrefixRange(anywhere4).Hi
+	default:
+		hi, _ := netip.AddrFromSlice([]byte(d.starts[atom+1][1:]))
+		r.Hi = hi.Prev()
+	}
+	return r
+}
+
+// Names returns the interface names and wildcards that rules have in In or Out.
+func (s *Space) Names(k Kind) []string { return s.names[k] }
+
+// Named returns the atoms of an interface name or wildcard.
+func (s *Space) Named(k Kind, name string) Span { return s.Dims[k].named(name) }
+
+// Name returns the first interface name of an atom of In or Out: "" where it
+// is the atom of names before all others.
+func (s *Space) Name(k Kind, atom uint32) string { return s.Dims[k].starts[atom] }

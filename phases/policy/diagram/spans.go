@@ -131,9 +131,17 @@ func intersect(a, b []Span) []Span {
 
 // Family returns the atoms of addresses of one family.
 func (s *Space) Family(k Kind, f flow.Family) Span {
-	six := s.Dims[k].find("6")
+	at := s.Dims[k].find(six)
 	if f == flow.IPv4 {
-		return Span{0, six - 1}
+		return Span{0, at - 1}
 	}
-	return Span{six, uint32(s.Dims[k].Atoms() - 1)}
+	return Span{at, uint32(s.Dims[k].Atoms() - 1)}
+}
+
+// Atoms returns the atoms of a match in one dimension.
+func (s *Space) Atoms(m rules.Match, dim int) []Span {
+	if list := s.spans(m)[dim]; list != nil {
+		return list
+	}
+	return []Span{{0, uint32(s.Dims[dim].Atoms() - 1)}}
 }

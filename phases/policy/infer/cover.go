@@ -1,0 +1,382 @@
+package infer
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"weir/phases/policy/diagram"
+)
+
+// most is how many cells one search looks at. Beyond it the cover is still
+// exact, but it may not be proven minimal.
+const most = 1 << 20
+
+// cover finds few boxes whose union is the grid's set, and a bound below which
+// no number of boxes can be.
+//
+// Forced boxes come first: for a cell x, all boxes that contain x lie in the
+// product of the lines through x. Where the bounding box of all uncovered
+// cells of that product is allowed, some best cover has it. The cells x so
+// found share no box with one another, so they are as many as the bound.
+func (g *grid) cover() (boxes []box, bound int, err error) {
+	left := g.root
+	take := func(b box) error {
+		n, err := g.node(b)
+		if err != nil {
+			return err
+		}
+		boxes = append(boxes, b)
+		left, err = g.f.Without(left, n)
+		return err
+	}
+	if left, err = g.forced(left, take); err != nil {
+		return nil, 0, err
+	}
+	bound = len(boxes)
+	if left == diagram.None {
+		return boxes, bound, nil
+	}
+	bound += g.apart(left)
+	forced := len(boxes)
+	var rest []box
+	r := rand.New(rand.NewPCG(1, 1))
+	for try := range rounds {
+		list, err := g.greedy(left, r, try)
+		if err != nil {
+			return nil, 0, err
+		}
+		if list, err = g.shake(left, list, r); err != nil {
+			return nil, 0, err
+		}
+		if rest == nil || len(list) < len(rest) {
+			rest = list
+		}
+		if forced+len(rest) == bound {
+			break
+		}
+	}
+	return append(boxes, rest...), bound, nil
+}
+
+// rounds is how often the search begins anew.
+const rounds = 6
+
+// lines returns the product of the lines through a cell: for each dimension the
+// classes that x may take there without leaving the set.
+func (g *grid) lines(x []uint32) box {
+	b := g.empty()
+	y := slices.Clone(x)
+	for d, n := range g.atoms {
+		if n == 1 {
+			b[d].add(0)
+			continue
+		}
+		for c := range n {
+			if y[d] = uint32(c); g.has(y) {
+				b[d].add(y[d])
+			}
+		}
+		y[d] = x[d]
+	}
+	return b
+}
+
+func (b box) key() string {
+	var k []byte
+	for _, s := range b {
+		for _, w := range s {
+			k = append(k, byte(w), byte(w>>8), byte(w>>16), byte(w>>24), byte(w>>32), byte(w>>40), byte(w>>48), byte(w>>56))
+		}
+	}
+	return string(k)
+}
+
+// forced takes forced boxes until there are none, and returns what is left.
+func (g *grid) forced(left diagram.Node, take func(box) error) (diagram.Node, error) {
+	without := func(b box) error {
+		if err := take(b); err != nil {
+			return err
+		}
+		n, err := g.node(b)
+		if err != nil {
+			return err
+		}
+		left, err = g.f.Without(left, n)
+		return err
+	}
+	failed := map[string]bool{}
+	for progress := true; progress && left != diagram.None; {
+		progress = false
+		var sample [][]uint32
+		g.cells(left, func(x []uint32) bool {
+			sample = append(sample, slices.Clone(x))
+			return len(sample) < most
+		})
+		// whole products of lines first: the cheap test
+		for _, x := range sample {
+			if g.at(left, x) == 0 {
+				continue
+			}
+			b := g.lines(x)
+			k := b.key()
+			if failed[k] {
+				continue
+			}
+			if !g.within(b) {
+				failed[k] = true
+				continue
+			}
+			if err := without(b); err != nil {
+				return 0, err
+			}
+			progress = true
+		}
+		if left == diagram.None {
+			break
+		}
+		// then the uncovered part of the product
+		tried := map[string]bool{}
+		for _, x := range sample {
+			if g.at(left, x) == 0 {
+				continue
+			}
+			b := g.lines(x)
+			if k := b.key(); tried[k] {
+				continue
+			} else {
+				tried[k] = true
+			}
+			n, err := g.node(b)
+			if err != nil {
+				return 0, err
+			}
+			if n, err = g.f.Within(left, n); err != nil {
+				return 0, err
+			}
+			h := g.hull(n)
+			if !g.within(h) {
+				if h = g.partners(x, n); h == nil {
+					continue
+				}
+			}
+			if err := without(g.prime(h, nil)); err != nil {
+				return 0, err
+			}
+			clear(tried)
+			progress = true
+		}
+	}
+	return left, nil
+}
+
+// partners returns the bounding box of the cells of n that share a box with x,
+// looked at one by one, or nil where it is not allowed or there are too many.
+func (g *grid) partners(x []uint32, n diagram.Node) box {
+	if g.count(n) > 2000 {
+		return nil
+	}
+	h := g.empty()
+	for d := range x {
+		h[d].add(x[d])
+	}
+	g.cells(n, func(y []uint32) bool {
+		if g.share(x, y) {
+			for d := range y {
+				h[d].add(y[d])
+			}
+		}
+		return true
+	})
+	if !g.within(h) {
+		return nil
+	}
+	return h
+}
+
+// share says whether some allowed box holds two cells.
+func (g *grid) share(x, y []uint32) bool {
+	b := g.empty()
+	for d := range x {
+		b[d].add(x[d])
+		b[d].add(y[d])
+	}
+	return g.within(b)
+}
+
+func (g *grid) at(n diagram.Node, x []uint32) uint32 { return g.f.At(n, diagram.Point(x)) }
+
+// prime grows a box until it cannot grow, along the dimensions in an order.
+func (g *grid) prime(b box, order []int) box {
+	out := make(box, len(b))
+	for d := range b {
+		out[d] = slices.Clone(b[d])
+	}
+	if order == nil {
+		for d := range b {
+			order = append(order, d)
+		}
+	}
+	for _, d := range order {
+		out[d] = g.widest(out, d)
+	}
+	return out
+}
+
+// widest returns all classes of dimension d with which the box stays allowed.
+func (g *grid) widest(b box, d int) bitset {
+	all := make(bitset, len(b[d]))
+	old := b[d]
+	for c := range g.atoms[d] {
+		if old.has(uint32(c)) {
+			all.add(uint32(c))
+			continue
+		}
+		one := make(bitset, len(old))
+		one.add(uint32(c))
+		b[d] = one
+		if g.within(b) {
+			all.add(uint32(c))
+		}
+	}
+	b[d] = old
+	return all
+}
+
+// apart counts cells of a set of which no two share a box.
+func (g *grid) apart(left diagram.Node) int {
+	best := 0
+	var sample [][]uint32
+	g.cells(left, func(x []uint32) bool {
+		sample = append(sample, slices.Clone(x))
+		return len(sample) < 20000
+	})
+	r := rand.New(rand.NewPCG(2, 2))
+	for range 8 {
+		r.Shuffle(len(sample), func(i, j int) { sample[i], sample[j] = sample[j], sample[i] })
+		var chosen [][]uint32
+		for _, x := range sample {
+			if !slices.ContainsFunc(chosen, func(y []uint32) bool { return g.share(x, y) }) {
+				chosen = append(chosen, x)
+			}
+		}
+		best = max(best, len(chosen))
+	}
+	return best
+}
+
+// greedy covers a set: for an uncovered cell it takes, of the primes grown in
+// different orders, the one that covers most.
+func (g *grid) greedy(left diagram.Node, r *rand.Rand, try int) ([]box, error) {
+	var out []box
+	for left != diagram.None {
+		var seeds [][]uint32
+		g.cells(left, func(x []uint32) bool {
+			seeds = append(seeds, slices.Clone(x))
+			return len(seeds) < 4096
+		})
+		var best box
+		var after diagram.Node
+		most := -1.0
+		for s := range min(len(seeds), 8) {
+			x := seeds[s]
+			if try > 0 || s > 0 {
+				x = seeds[r.IntN(len(seeds))]
+			}
+			one := g.empty()
+			for d := range x {
+				one[d].add(x[d])
+			}
+			for range 3 {
+				b := g.prime(one, g.order(r))
+				n, err := g.node(b)
+				if err != nil {
+					return nil, err
+				}
+				in, err := g.f.Within(left, n)
+				if err != nil {
+					return nil, err
+				}
+				if c := g.count(in); c > most {
+					best, most = b, c
+					if after, err = g.f.Without(left, n); err != nil {
+						return nil, err
+					}
+				}
+			}
+		}
+		out = append(out, best)
+		left = after
+	}
+	return out, nil
+}
+
+// order is the dimensions that matter, in any order.
+func (g *grid) order(r *rand.Rand) (out []int) {
+	for d, n := range g.atoms {
+		if n > 1 {
+			out = append(out, d)
+		}
+	}
+	r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out
+}
+
+// shake takes out what the others cover, then a few times some boxes at once,
+// to cover their part again with fewer.
+func (g *grid) shake(left diagram.Node, list []box, r *rand.Rand) ([]box, error) {
+	list, err := g.irredundant(left, list)
+	if err != nil {
+		return nil, err
+	}
+	for range 4 * rounds {
+		if len(list) < 2 {
+			break
+		}
+		r.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		k := min(len(list), 2+r.IntN(3))
+		rest, err := g.minus(left, list[k:])
+		if err != nil {
+			return nil, err
+		}
+		again, err := g.greedy(rest, r, 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(again) <= k {
+			if list, err = g.irredundant(left, append(again, list[k:]...)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return list, nil
+}
+
+func (g *grid) minus(n diagram.Node, list []box) (diagram.Node, error) {
+	for _, b := range list {
+		m, err := g.node(b)
+		if err == nil {
+			n, err = g.f.Without(n, m)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
+
+// irredundant drops boxes whose part of a set the others cover.
+func (g *grid) irredundant(left diagram.Node, list []box) ([]box, error) {
+	for i := 0; i < len(list); {
+		others := slices.Concat(list[:i], list[i+1:])
+		n, err := g.minus(left, others)
+		if err != nil {
+			return nil, err
+		}
+		if n == diagram.None {
+			list = others
+			continue
+		}
+		i++
+	}
+	return list, nil
+}
