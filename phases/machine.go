@@ -150,8 +150,11 @@ func (m *Machine) act(ctx context.Context, now time.Time, intent Record, do func
 			return errors.Join(failed, err)
 		}
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		err = ErrUnknown
+	case m.look.Tx == intent.Tx: // looked, and the journal could not take it
+		return fmt.Errorf("%s, seen in the kernel; but: %w", intent.Words, err)
 	}
 	return errors.Join(err, failed)
 }

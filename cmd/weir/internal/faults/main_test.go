@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +20,10 @@ import (
 // clockFile, in the environment, makes the test program a daemon whose clock is
 // off by the duration that the file holds.
 const clockFile = "WEIR_FAULTS_CLOCK"
+
+// init keeps the main thread for TestMain: tests that change their thread's
+// namespaces must not be on it.
+func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) {
 	if file := os.Getenv(clockFile); file != "" {

@@ -36,6 +36,7 @@ type points struct {
 	n     int
 	at    int // the call at which the fault is; 0: none
 	mode  mode
+	err   error  // with which it fails; nil: errInjected alone
 	fired string // the name of the call that it struck
 	names []string
 }
@@ -60,7 +61,7 @@ func (p *points) pass(name string, do func() error) error {
 			return err
 		}
 	}
-	return fmt.Errorf("%s: %w", name, errInjected)
+	return fmt.Errorf("%s: %w", name, errors.Join(errInjected, p.err))
 }
 
 // brittleKernel, brittleJournal and brittleFiles are the production parts with
