@@ -29,6 +29,8 @@ var may = map[string][]string{
 	"phases/policy/rules/iptables": {"phases/policy/rules"},                          // text to values
 	"phases/policy/rules/nftjson":  {"phases/policy/rules"},                          // text to values
 	"phases/policy/rules/nfttext":  {"phases/policy/rules"},                          // values to text, and back
+	"phases/policy/rules/sample":   {"phases/policy/rules"},                          // made-up rulesets, for tests
+	"phases/policy/diagram":        {"phases/policy/rules"},                          // rules to canonical sets
 	"phases/policy/infer":          {"phases/policy/rules", "phases/policy/diagram"}, // what rules amount to
 	"phases/compile":               {"phases/policy", "nft"},                         // values to values
 	"phases/compile/oracle":        {"phases/compile", "phases/policy", "nft/eval"},  // what tests compare compiled rulesets with
