@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 	}
 	testscript.Main(m, map[string]func(){
 		"weir": func() { os.Exit(Main(os.Args[1:])) },
+		"sshd": sshd,
 	})
 }
 

@@ -126,6 +126,23 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(at.EchoTCP(both...))
 }
 
+// sshd is a program of that name: it serves a clock on port 22.
+func sshd() {
+	l, err := net.Listen("tcp", ":22")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		go tick(c)
+	}
+}
+
 func tick(c net.Conn) {
 	go func() {
 		for {
