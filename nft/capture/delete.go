@@ -52,7 +52,7 @@ func DeleteConnections(ctx context.Context, opt Options, match func(flow.Record)
 	var n int
 	var errs []error
 	for _, x := range targets {
-		err := ask(conn, ctDelete, 0, append(nfgen(x.family, 0), x.data...))
+		err := ask(conn, ctDelete, 0, append(nfgen(x.family, 0), x.data...), nil)
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			errs = append(errs, err)
 			continue

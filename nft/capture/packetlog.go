@@ -51,6 +51,7 @@ type PacketLog struct {
 	units  *units
 	seq    map[uint16]uint32
 	seqAt  map[uint16]time.Time
+	early  [][]byte // lines that came while the groups were bound
 	n      counters
 }
 
@@ -70,7 +71,7 @@ func OpenPacketLog(opt Options, groups ...uint16) (*PacketLog, error) {
 		l.units = newUnits(opt)
 	}
 	for _, g := range groups {
-		tracked, err := opt.bindGroup(conn, g)
+		tracked, err := l.bindGroup(g)
 		if err != nil {
 			return nil, closing(conn, err)
 		}
@@ -81,9 +82,14 @@ func OpenPacketLog(opt Options, groups ...uint16) (*PacketLog, error) {
 
 // bindGroup listens to a group; tracked says whether its lines will carry the
 // packet's connection.
-func (o Options) bindGroup(c *netlink.Conn, group uint16) (tracked bool, err error) {
+func (l *PacketLog) bindGroup(group uint16) (tracked bool, err error) {
+	o, c := l.opt, l.conn
 	set := func(typ uint16, data ...byte) error {
-		return ask(c, logConfig, 0, appendAttr(nfgen(unix.AF_UNSPEC, group), typ, data))
+		return ask(c, logConfig, 0, appendAttr(nfgen(unix.AF_UNSPEC, group), typ, data), func(m netlink.Message) {
+			if m.Header.Type == logPacket {
+				l.early = append(l.early, m.Data)
+			}
+		})
 	}
 	if err := set(logCfgCmd, logBind); err != nil {
 		if who, taken := o.holder(group, c.PID()); taken {
@@ -159,6 +165,11 @@ func parseHolders(text string) map[uint16]uint32 {
 
 // Run gives every line to the sink until ctx ends; then it returns nil.
 func (l *PacketLog) Run(ctx context.Context, sink Sink) error {
+	for _, b := range l.early {
+		l.n.messages.Add(1)
+		l.line(b, sink)
+	}
+	l.early = nil
 	r := newReader(l.opt, l.conn)
 	return r.run(ctx, func(m message) error {
 		if m.typ != logPacket {

@@ -170,11 +170,29 @@ func split(b []byte, each func(message) error) error {
 	return nil
 }
 
-// ask sends one request that the kernel acknowledges.
-func ask(c *netlink.Conn, typ uint16, flags netlink.HeaderFlags, data []byte) error {
-	_, err := c.Execute(netlink.Message{
+// ask sends one request that the kernel acknowledges. Other messages may come
+// before the answer; each is given to beside, which may be nil.
+func ask(c *netlink.Conn, typ uint16, flags netlink.HeaderFlags, data []byte, beside func(netlink.Message)) error {
+	sent, err := c.Send(netlink.Message{
 		Header: netlink.Header{Type: netlink.HeaderType(typ), Flags: netlink.Request | netlink.Acknowledge | flags},
 		Data:   data,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	for answered := false; !answered; {
+		got, err := c.Receive()
+		if err != nil {
+			return err
+		}
+		for _, m := range got {
+			switch {
+			case m.Header.Type == netlink.Error && m.Header.Sequence == sent.Header.Sequence:
+				answered = true
+			case beside != nil:
+				beside(m)
+			}
+		}
+	}
+	return nil
 }
