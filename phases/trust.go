@@ -50,7 +50,11 @@ func (m *Machine) UseTrust(ctx context.Context, now time.Time, file []byte, cann
 	if m.state.Trust == "" || m.trust.accepted != nil && m.trust.accepted.Hash == m.state.Trust {
 		return nil
 	}
+	m.trust.accepted = nil
 	t, err := plans.ParseTrust("the accepted trust file", m.state.TrustText)
+	if err == nil && t.Hash != m.state.Trust {
+		err = ErrCorrupt
+	}
 	if err != nil {
 		return fmt.Errorf("cannot read the trust file that was accepted: %w", err)
 	}
@@ -73,6 +77,9 @@ func (m *Machine) readTrust(file []byte) (*plans.Trust, error) {
 // identity is what approvals are bound to: this machine, or the set that it is
 // a member of.
 func (m *Machine) identity(t *plans.Trust) (string, error) {
+	if m.Identity == "" {
+		return "", fmt.Errorf("%w: this machine has no identity: /etc/machine-id is missing", ErrTrustFile)
+	}
 	if t.Machines.Name == "" {
 		return m.Identity, nil
 	}
@@ -89,6 +96,8 @@ func (m *Machine) identity(t *plans.Trust) (string, error) {
 func (m *Machine) Trust() (*plans.Trust, error) {
 	t := m.trust.accepted
 	switch {
+	case t == nil && m.state.Trust != "":
+		return nil, fmt.Errorf("%w: the accepted one, %s, was not read", ErrTrustFile, m.state.Trust)
 	case t == nil && m.trust.err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrTrustFile, m.trust.err)
 	case t == nil:

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 
 	"weir/phases"
 )
@@ -91,7 +90,7 @@ func (n *Nonces) has(path, nonce string) (bool, error) {
 	found := false
 	for s.Scan() {
 		// A line that a crash cut short was never told to anybody as spent.
-		found = found || nonce != "" && strings.TrimSpace(s.Text()) == nonce
+		found = found || nonce != "" && s.Text() == nonce
 	}
 	return found, s.Err()
 }

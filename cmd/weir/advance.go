@@ -15,17 +15,31 @@ import (
 )
 
 var _ = register(func(e *env) *cobra.Command {
-	var step string
+	var step, notBefore, notAfter string
 	c := &cobra.Command{
 		Use:   "request",
 		Short: "freeze the next step, so that it can be approved",
 		Long: `Freezes the next step: evidence up to now, the policy made from it, its ruleset,
 its ways back, each by hash and as files. That, and nothing computed later, is
-what people approve and "weir advance" arms.`,
+what people approve and "weir advance" arms. Where approvals are signed, they may be
+bound to a time:
+
+  weir request --not-before 2026-11-24T09:00:00Z --not-after 2026-11-24T15:00:00Z`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var out api.Requested
-			if err := e.call(c.Context(), "request", api.StepArgs{Step: step}, &out); err != nil {
+			in := api.StepArgs{Step: step}
+			for text, at := range map[string]*time.Time{notBefore: &in.NotBefore, notAfter: &in.NotAfter} {
+				if text == "" {
+					continue
+				}
+				t, err := time.Parse(time.RFC3339, text)
+				if err != nil {
+					return exit.Errorf(exit.Usage, "cannot read the time %q", text).WithHint("write it as 2026-11-24T09:00:00Z")
+				}
+				*at = t
+			}
+			if err := e.call(c.Context(), "request", in, &out); err != nil {
 				return err
 			}
 			if e.output == "json" {
@@ -37,6 +51,8 @@ what people approve and "weir advance" arms.`,
 		},
 	}
 	c.Flags().StringVar(&step, "step", "", "its name; refused unless it is the next one")
+	c.Flags().StringVar(&notBefore, "not-before", "", "signatures count from this time on")
+	c.Flags().StringVar(&notAfter, "not-after", "", "signatures count until this time; at most as long as the plan lets them")
 	e.outputFlag(c)
 	return c
 })
@@ -93,6 +109,7 @@ func (e *env) showRequested(r api.Requested) {
 var _ = register(func(e *env) *cobra.Command {
 	var deny bool
 	var reason string
+	var how approving
 	c := &cobra.Command{
 		Use:   "approve [DIGEST]",
 		Short: "say yes to exactly one frozen step",
@@ -102,15 +119,35 @@ another step is confirmed meanwhile. DIGEST may be cut to eight digits or more;
 without it the step that waits is meant.
 
   weir approve 4f0c83d2a1b9
-  weir approve --deny --reason "quarter end" 4f0c83d2a1b9`,
+  weir approve --deny --reason "quarter end" 4f0c83d2a1b9
+
+Where the machine has a trust file, the person is who signed, not who is logged
+in: sign here, or print the statement, sign it elsewhere and bring the signature.
+
+  weir approve --sign ~/.ssh/id_ed25519      or: --sign agent
+  weir approve --statement > st
+  ssh-keygen -Y sign -n weir-approval-v1 -f ~/.ssh/id_ed25519 st
+  weir approve --signature st.sig`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			in := api.ApproveArgs{Deny: deny, Reason: reason}
 			if len(args) > 0 {
 				in.Digest = args[0]
 			}
-			if err := e.call(c.Context(), "approve", in, nil); err != nil {
+			if how.statement {
+				return e.printStatement(c.Context(), api.StatementArgs{Digest: in.Digest, Deny: deny})
+			}
+			if how.sign != "" || how.signature != "" {
+				if err := e.signed(c.Context(), &in, how); err != nil {
+					return err
+				}
+			}
+			var out api.Decided
+			if err := e.call(c.Context(), "approve", in, &out); err != nil {
 				return err
+			}
+			if out.Signer != "" {
+				fmt.Fprintf(e.out, "signed by %s\n", safe(out.Signer))
 			}
 			if deny {
 				fmt.Fprintln(e.out, "denied: this frozen step can never be armed")
@@ -131,6 +168,11 @@ without it the step that waits is meant.
 	}
 	c.Flags().BoolVar(&deny, "deny", false, "say no instead")
 	c.Flags().StringVar(&reason, "reason", "", "why")
+	c.Flags().BoolVar(&how.statement, "statement", false, "print what is signed, and decide nothing")
+	c.Flags().StringVar(&how.sign, "sign", "", "sign with this key file, by ssh-keygen; \"agent\": with a key in the agent")
+	c.Flags().StringVar(&how.signature, "signature", "", "bring a signature that was made elsewhere; \"-\": from stdin")
+	c.Flags().StringVar(&how.of, "of", "", "the statement that --signature is over; FILE, for FILE.sig")
+	c.MarkFlagsMutuallyExclusive("statement", "sign", "signature")
 	return c
 })
 

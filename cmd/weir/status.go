@@ -71,6 +71,16 @@ func (e *env) showStatus(s api.Status) error {
 		since = " since " + when(s.Since, now)
 	}
 	fmt.Fprintf(e.out, "in force  %s%s\n", s.Step, since)
+	if t := s.Trust; t != nil {
+		switch {
+		case t.Refused != "":
+			fmt.Fprintf(e.out, "trust     NO APPROVAL COUNTS: %s: weir trust\n", safe(t.Refused))
+		case t.Office:
+			fmt.Fprintf(e.out, "trust     %s, office: one person may approve their own steps\n", short(t.Hash))
+		default:
+			fmt.Fprintf(e.out, "trust     %s\n", short(t.Hash))
+		}
+	}
 	switch {
 	case s.Gone:
 		fmt.Fprintln(e.out, "          BUT THE KERNEL IS EMPTY: everything passes; close the gate again: weir restore")

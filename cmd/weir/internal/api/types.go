@@ -30,7 +30,9 @@ type Applied struct {
 
 // StepArgs names a step; "" is the next one.
 type StepArgs struct {
-	Step string `json:"step"`
+	Step      string    `json:"step"`
+	NotBefore time.Time `json:"notBefore,omitzero"` // when it may be armed, where signatures decide
+	NotAfter  time.Time `json:"notAfter,omitzero"`
 }
 
 // DigestArgs names a frozen step; "" is the one that waits, else the one on
@@ -79,6 +81,44 @@ type ApproveArgs struct {
 	Digest string `json:"digest"`
 	Deny   bool   `json:"deny"`
 	Reason string `json:"reason"`
+
+	Signature []byte `json:"signature,omitempty"` // armoured; with it the person is the signer
+	Statement []byte `json:"statement,omitempty"` // what was signed; none: what is asked for
+}
+
+// Decided names the signer of a decision; "" where it was an account's.
+type Decided struct {
+	Signer string `json:"signer,omitempty"`
+}
+
+// StatementArgs asks for what a signer signs.
+type StatementArgs struct {
+	Digest string `json:"digest"`
+	Deny   bool   `json:"deny"`
+	Trust  bool   `json:"trust"` // about the trust file that is there now, not about a step
+}
+
+// Statement is a text to sign.
+type Statement struct {
+	Text []byte `json:"text"`
+}
+
+// Trust is the trust file in force.
+type Trust struct {
+	Machine string   `json:"machine"` // identity of this machine
+	File    string   `json:"file"`
+	Hash    string   `json:"hash,omitempty"` // "" none
+	Profile string   `json:"profile,omitempty"`
+	Change  int      `json:"change,omitempty"`  // signers that another file needs
+	Signers []string `json:"signers,omitempty"` // name and fingerprints
+	Allowed string   `json:"allowed,omitempty"` // for ssh-keygen -Y verify -f
+	Refused string   `json:"refused,omitempty"` // why nothing can be decided by it now
+}
+
+// TrustArgs brings signatures over a statement about the trust file.
+type TrustArgs struct {
+	Statement  []byte   `json:"statement"`
+	Signatures [][]byte `json:"signatures"`
 }
 
 // AdvanceArgs arms the approved step. Brownout 0: not a brownout.

@@ -31,6 +31,7 @@ type Config struct {
 	State  string           // folder, made with mode 0700
 	Socket string           // path
 	Now    func() time.Time // rollout time
+	Trust  string           // path of the trust file; it need not exist; "": approvals are by account
 	Log    io.Writer
 	Ready  func() // called once commands are answered; may be nil
 }
@@ -136,8 +137,12 @@ func (d *Daemon) open(ctx context.Context) error {
 		},
 		Compile: compile.Compile,
 		Rand:    rand.Reader,
+		Nonces:  &spentNonces{dirs: []string{d.cfg.State, filepath.Dir(d.cfg.Socket)}},
 	})
 	if err != nil {
+		return err
+	}
+	if err := d.openTrust(ctx, d.cfg.Now()); err != nil {
 		return err
 	}
 	if d.evidence, err = d.store.Load(); err != nil {

@@ -27,6 +27,9 @@ func (d *Daemon) unblock(ctx context.Context, c caller, in api.UnblockArgs) (api
 	if err != nil {
 		return api.Exception{}, err
 	}
+	if err := d.trustLimits(e); err != nil {
+		return api.Exception{}, err
+	}
 	if !d.machine.Look().Present {
 		return api.Exception{}, exit.Errorf(exit.Refused, "nothing of weir is in the kernel: everything passes").
 			WithHint("weir status")
@@ -267,6 +270,9 @@ func (d *Daemon) quarantine(ctx context.Context, c caller, in api.QuarantineArgs
 	}
 	if in.For <= 0 || in.For > 7*24*time.Hour {
 		return None{}, exit.Errorf(exit.Usage, "a quarantine is bounded: --for up to 7d").WithHint("weir quarantine %s --for 4h --reason TICKET", a)
+	}
+	if t, _ := d.machine.Trust(); t != nil && t.Quarantine > 0 && in.For > t.Quarantine {
+		return None{}, exit.Errorf(exit.Refused, "the trust file lets a quarantine last at most %s, not %s", t.Quarantine, in.For)
 	}
 	if err := d.machine.Note(ctx, c.now, c.Actor, phases.Noted, phases.Record{Line: a.String(),
 		Words: fmt.Sprintf("quarantined %s for %s: %s", a, in.For, in.Reason)}); err != nil {

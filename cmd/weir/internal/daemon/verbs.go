@@ -48,6 +48,9 @@ func (d *Daemon) verbs() map[string]api.Handler {
 		"why":        verb(d, d.why),
 		"explain":    verb(d, d.explain),
 		"findings":   verb(d, d.findings),
+		"statement":  verb(d, d.statement),
+		"trust":      verb(d, d.trust),
+		"trustfile":  verb(d, d.acceptTrust),
 	}
 }
 
@@ -73,6 +76,7 @@ func verb[In, Out any](d *Daemon, f func(context.Context, caller, In) (Out, erro
 		ctx = context.WithoutCancel(ctx)
 		err := d.do(ctx, func() (err error) {
 			c := caller{phases.Actor{UID: peer.UID, LoginUID: peer.LoginUID, Name: peer.Name}, d.cfg.Now()}
+			d.lookAtTrust(ctx, c.now)
 			out, err = f(ctx, c, in)
 			return err
 		})
@@ -115,6 +119,7 @@ func (d *Daemon) request(ctx context.Context, c caller, in api.StepArgs) (api.Re
 	if err != nil {
 		return api.Requested{}, err
 	}
+	mat.NotBefore, mat.NotAfter = in.NotBefore, in.NotAfter
 	head, gates, err := d.machine.Request(ctx, c.now, c.Actor, in.Step, mat)
 	if err != nil {
 		return api.Requested{Gates: gates}, err
@@ -154,11 +159,14 @@ func (d *Daemon) frozen(ctx context.Context, c caller, in api.DigestArgs) (api.F
 	return api.FrozenText{Digest: digest, Head: f.Head, Text: f.Rules.Ruleset.String()}, nil
 }
 
-func (d *Daemon) approve(ctx context.Context, c caller, in api.ApproveArgs) (None, error) {
-	if in.Deny {
-		return None{}, d.machine.Deny(ctx, c.now, c.Actor, in.Digest, in.Reason)
+func (d *Daemon) approve(ctx context.Context, c caller, in api.ApproveArgs) (api.Decided, error) {
+	switch {
+	case len(in.Signature) > 0:
+		return d.decideSigned(ctx, c, in)
+	case in.Deny:
+		return api.Decided{}, d.machine.Deny(ctx, c.now, c.Actor, in.Digest, in.Reason)
 	}
-	return None{}, d.machine.Approve(ctx, c.now, c.Actor, in.Digest)
+	return api.Decided{}, d.machine.Approve(ctx, c.now, c.Actor, in.Digest)
 }
 
 func (d *Daemon) advance(ctx context.Context, c caller, in api.AdvanceArgs) (api.Advanced, error) {
@@ -293,7 +301,7 @@ func (d *Daemon) status(ctx context.Context, c caller, in None) (api.Status, err
 	}
 	if out.Request != nil {
 		rule := d.machine.State().Heads[out.Request.Digest].Step.Approval
-		out.SelfServe = rule.Quorum == 1 && rule.SelfApproval
+		out.SelfServe = rule.Quorum == 1 && rule.SelfApproval && out.Trust == nil
 		out.Stale = slices.ContainsFunc(d.answers, func(a enforce.Answer) bool { return a.At.After(out.Request.At) })
 	}
 	if w, ok := d.evidence.Witnessed(); ok {

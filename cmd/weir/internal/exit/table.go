@@ -7,6 +7,7 @@ import (
 	"weir/nft/capture"
 	"weir/nft/kernel"
 	"weir/phases"
+	"weir/phases/approval"
 	"weir/store"
 )
 
@@ -19,6 +20,33 @@ var rows = []row{
 
 	{phases.ErrLapsed, NotInForce, "weir advance arms it again"},
 	{nft.ErrLapsed, NotInForce, "weir advance arms it again"},
+
+	{phases.ErrTrustFile, Approval, "weir trust says what is in force"},
+	{phases.ErrTrustChanged, Approval, "put it back, or have it signed: weir trust --statement"},
+	{phases.ErrSameTrust, Refused, ""},
+	{phases.ErrNoTrust, Approval, "weir approve"},
+	{phases.ErrUnsigned, Approval, "weir approve --sign KEYFILE, or --statement to sign elsewhere"},
+	{phases.ErrWindow, Approval, "ask for another time: weir request --not-after TIME"},
+	{approval.ErrSpent, Approval, "ask again: weir request"},
+	{approval.ErrLate, Approval, "ask again: weir request"},
+	{approval.ErrEarly, Approval, "wait until then"},
+	{approval.ErrTrust, Approval, "ask again: weir request"},
+	{approval.ErrMachine, Approval, "sign what this machine asks for: weir approve --statement"},
+	{approval.ErrPlan, Approval, "sign what is asked for: weir approve --statement"},
+	{approval.ErrStep, Approval, "sign what is asked for: weir approve --statement"},
+	{approval.ErrUpon, Approval, "sign what is asked for: weir approve --statement"},
+	{approval.ErrDigest, Approval, "sign what is asked for: weir approve --statement"},
+	{approval.ErrHashes, Approval, "sign what is asked for: weir approve --statement"},
+	{approval.ErrNonce, Approval, "sign what is asked for: weir approve --statement"},
+	{approval.ErrLog, Approval, "ask again: weir request"},
+	{approval.ErrWindow, Approval, "sign what is asked for: weir approve --statement"},
+	{approval.ErrSubject, Approval, "sign what is asked for: weir approve --statement"},
+	{approval.ErrForm, Approval, "sign what is asked for: weir approve --statement"},
+	{approval.ErrSignature, Approval, "sign exactly what weir approve --statement prints"},
+	{approval.ErrArmour, Approval, "ssh-keygen -Y sign -n weir-approval-v1 -f KEY STATEMENT"},
+	{approval.ErrNamespace, Approval, "ssh-keygen -Y sign -n weir-approval-v1 -f KEY STATEMENT"},
+	{approval.ErrSigner, Approval, "weir trust lists the signers"},
+	{approval.ErrRole, Approval, "weir trust lists the signers"},
 
 	{phases.ErrNotApproved, Approval, "weir approve"},
 	{phases.ErrSelfApproval, Approval, "somebody else approves: weir approve"},
@@ -57,6 +85,7 @@ var rows = []row{
 	{store.ErrVersion, Failed, "use the weir that wrote it, or a newer one"},
 	{phases.ErrCorrupt, Failed, "weir request freezes the step again"},
 	{phases.ErrNotDone, Failed, "weir status says what is in force"},
+	{store.ErrWritable, NoPerm, ""},
 	{os.ErrPermission, NoPerm, "be root"},
 }
 
