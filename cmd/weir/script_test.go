@@ -260,7 +260,7 @@ func addresses(args []string) []string {
 }
 
 func tryAll(ts *testscript.TestScript, args []string, want bool) error {
-	from, args := source(ts, args)
+	from, args := fromWhere(ts, args)
 	for _, a := range addresses(args) {
 		err := try(from, args[0], a)
 		if want && err != nil {
@@ -278,7 +278,7 @@ func cmdDenied(ts *testscript.TestScript, neg bool, args []string) { ts.Check(tr
 
 func cmdOpen(ts *testscript.TestScript, neg bool, args []string) {
 	w := stageOf(ts)
-	from, args := source(ts, args)
+	from, args := fromWhere(ts, args)
 	c, err := from.Dial(args[1], addresses(args[1:])[0], time.Second)
 	ts.Check(err)
 	ts.Check(answers(c, time.Second))

@@ -60,8 +60,8 @@ func cmdClient(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(n.Route("default6", "fd20:0:0:"+number+"::1"))
 }
 
-// source takes the words off that say where a packet comes from.
-func source(ts *testscript.TestScript, args []string) (*netns.NS, []string) {
+// fromWhere takes the words off that say where a packet comes from.
+func fromWhere(ts *testscript.TestScript, args []string) (*netns.NS, []string) {
 	w := stageOf(ts)
 	if len(args) == 0 {
 		ts.Fatalf("what?")
@@ -167,7 +167,7 @@ func cmdCmpout(ts *testscript.TestScript, neg bool, args []string) {
 // recur [SOURCE] PROTO PORT [v4|v6]: the same exchange again and again, until the
 // script ends.
 func cmdRecur(ts *testscript.TestScript, neg bool, args []string) {
-	from, args := source(ts, args)
+	from, args := fromWhere(ts, args)
 	to := addresses(args)
 	end := make(chan struct{})
 	var all sync.WaitGroup
@@ -405,7 +405,7 @@ func cmdRestored(ts *testscript.TestScript, neg bool, args []string) {
 // the outside host; "! arrives" it does not. PROTO is udp, esp or gre; for the
 // last two PORT is the number that their header begins with.
 func cmdArrives(ts *testscript.TestScript, neg bool, args []string) {
-	from, args := source(ts, args)
+	from, args := fromWhere(ts, args)
 	for _, a := range addresses(args) {
 		err := oneWay(stageOf(ts), from, args[0], a)
 		if neg && err == nil {
