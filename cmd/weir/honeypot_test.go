@@ -19,7 +19,7 @@ import (
 // "until" repeats the first two and "cut".
 
 func lured(ts *testscript.TestScript, args []string) error {
-	from, args := source(ts, args)
+	from, args := fromWhere(ts, args)
 	for _, a := range addresses(append([]string{"tcp"}, args...)) {
 		c, err := from.Dial("tcp", a, 700*time.Millisecond)
 		if err != nil {
@@ -51,7 +51,7 @@ func silent(c net.Conn) error {
 }
 
 func refused(ts *testscript.TestScript, args []string) error {
-	from, args := source(ts, args)
+	from, args := fromWhere(ts, args)
 	for _, a := range addresses(append([]string{"tcp"}, args...)) {
 		c, err := from.Dial("tcp", a, 700*time.Millisecond)
 		if err == nil {
@@ -78,7 +78,7 @@ func cmdRefused(ts *testscript.TestScript, neg bool, args []string) { ts.Check(r
 
 func cmdLure(ts *testscript.TestScript, neg bool, args []string) {
 	w := stageOf(ts)
-	from, args := source(ts, args)
+	from, args := fromWhere(ts, args)
 	c, err := from.Dial("tcp", addresses(append([]string{"tcp"}, args[1:]...))[0], time.Second)
 	ts.Check(err)
 	ts.Check(silent(c))
