@@ -41,7 +41,7 @@ func Infer(rs rules.Ruleset, chain string) (Result, error) {
 	if res.Policy.Denies {
 		want = diagram.Dropped
 	}
-	regions, err := a.regions(want)
+	regions, err := a.regions(a.root, want)
 	if err != nil {
 		return Result{}, err
 	}
@@ -86,13 +86,19 @@ type analysis struct {
 	root     diagram.Node // Accepted, Dropped or Outside
 }
 
-func analyse(rs rules.Ruleset, chain string) (*analysis, error) {
+// analyse builds a chain's diagram, in a space that also has the cuts of
+// questions about it.
+func analyse(rs rules.Ruleset, chain string, questions ...rules.Match) (*analysis, error) {
 	a := &analysis{rs: rs, chain: chain, families: families(rs)}
 	var err error
 	if a.flat, err = rules.Flatten(rs, chain); err != nil {
 		return nil, err
 	}
-	a.space, a.f = diagram.NewSpace(a.flat), diagram.NewForest(0)
+	var cuts []rules.FlatRule
+	for _, q := range questions {
+		cuts = append(cuts, rules.FlatRule{Match: q})
+	}
+	a.space, a.f = diagram.NewSpace(a.flat, cuts), diagram.NewForest(0)
 	a.root, err = a.space.Build(a.f, a.flat, diagram.Allowed, a.families...)
 	return a, err
 }
@@ -128,12 +134,13 @@ type region struct {
 	cubes [][]rules.Test
 }
 
-// regions splits what is wanted by the condition under which it is so.
-func (a *analysis) regions(want uint32) ([]region, error) {
+// regions splits what is wanted of a diagram by the condition under which it is
+// so. What is certain comes first.
+func (a *analysis) regions(root diagram.Node, want uint32) ([]region, error) {
 	const certain, undecided = 1, 16
 	var conditions []diagram.Node
 	number := map[diagram.Node]uint32{}
-	cut, err := a.f.Cut(a.root, a.space.FirstTest(), func(n diagram.Node) uint32 {
+	cut, err := a.f.Cut(root, a.space.FirstTest(), func(n diagram.Node) uint32 {
 		if v, leaf := n.Value(); leaf {
 			if v == want {
 				return certain
