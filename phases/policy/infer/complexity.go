@@ -62,7 +62,7 @@ func addrItems(list []rules.Addrs) (n int) {
 }
 
 func otherItems(m rules.Match) int {
-	n := len(m.Tests) + bits.OnesCount8(uint8(m.States))
+	n := len(m.Tests) + stateItems(m.States)
 	for _, s := range m.SrcPorts {
 		n += len(s.Ranges)
 		if s.Not {
@@ -78,6 +78,15 @@ func otherItems(m rules.Match) int {
 		}
 	}
 	return n
+}
+
+// stateItems counts states, or 1 + those left out where that is less.
+func stateItems(s rules.States) int {
+	if s == 0 {
+		return 0
+	}
+	n := bits.OnesCount8(uint8(s))
+	return min(n, 1+5-n)
 }
 
 // ComplexityOf counts the rules of a chain and of all that it jumps to, as they

@@ -234,24 +234,8 @@ func (a *analysis) origins(p *Policy) error {
 		return err
 	}
 	for i := range p.Rules {
-		m := p.Rules[i].Match
-		m.Tests = append(m.Tests[:len(m.Tests):len(m.Tests)], p.Rules[i].If...)
-		set, err := a.space.Set(a.f, m)
-		if err == nil {
-			set, err = a.f.Within(who, set)
-		}
-		if err != nil {
+		if p.Rules[i].From, err = a.deciders(who, p.Rules[i].whole()); err != nil {
 			return err
-		}
-		for _, v := range a.f.Values(set) {
-			if v < 16 {
-				continue
-			}
-			r := a.flat[v-16].Rule
-			known := func(x rules.Rule) bool { return x.File == r.File && x.Line == r.Line }
-			if r.Action != "" && !slices.ContainsFunc(p.Rules[i].From, known) {
-				p.Rules[i].From = append(p.Rules[i].From, r)
-			}
 		}
 	}
 	return nil

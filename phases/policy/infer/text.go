@@ -3,6 +3,7 @@ package infer
 import (
 	"fmt"
 	"io"
+	"math/bits"
 	"net/netip"
 	"strings"
 
@@ -32,7 +33,7 @@ func (r Rule) Lines() []string {
 	}
 	tail := ""
 	if r.Match.States != 0 {
-		tail += " STATE " + strings.ReplaceAll(r.Match.States.String(), ",", ", ")
+		tail += " STATE " + statesText(r.Match.States)
 	}
 	if r.Match.Family != "" {
 		tail += " IN FAMILY " + string(r.Match.Family)
@@ -69,6 +70,14 @@ func (r Rule) Lines() []string {
 		out = append(out, g.protocols()+where+g.ending()+tail)
 	}
 	return out
+}
+
+func statesText(s rules.States) string {
+	but := ""
+	if out := rules.AnyState &^ s; stateItems(s) < bits.OnesCount8(uint8(s)) {
+		but, s = "all BUT ", out
+	}
+	return but + strings.ReplaceAll(s.String(), ",", ", ")
 }
 
 func (r Rule) String() string { return strings.Join(r.Lines(), "; ") }
