@@ -25,7 +25,16 @@ type Trust struct {
 	Change     int         // how many signers must agree to another trust file
 	Unblock    Unblock     // zero values: the plan's limits alone
 	Quarantine time.Duration
+	Access     map[string][]string // right → groups of accounts; nil: whoever may open the socket may do all
 }
+
+// The rights on the daemon's socket. Each lets one read too.
+const (
+	MayRead    = "read"    // what is in force, and what is asked for
+	MayTraffic = "traffic" // who talked to what
+	MayOperate = "operate"
+	MayApprove = "approve" // bring decisions
+)
 
 // The profiles: in an office one person may approve their own steps.
 const (
@@ -138,7 +147,7 @@ type trustDecoder struct {
 
 func (d *trustDecoder) trust(root *node) {
 	t := d.t
-	d.fields(root, "the trust file", []string{"apiVersion", "kind", "profile", "signers"}, "apiVersion", "kind", "profile", "machines", "signers", "least", "change", "unblock", "quarantine")
+	d.fields(root, "the trust file", []string{"apiVersion", "kind", "profile", "signers"}, "apiVersion", "kind", "profile", "machines", "signers", "least", "change", "unblock", "quarantine", "access")
 	d.oneOf(root.get("apiVersion"), "apiVersion", "weir/v1")
 	d.oneOf(root.get("kind"), "kind", "Trust")
 	d.oneOf(root.get("profile"), "profile", ProfileQuorum, ProfileOffice)
@@ -160,6 +169,13 @@ func (d *trustDecoder) trust(root *node) {
 	if n := root.get("unblock"); n != nil {
 		d.fields(n, "unblock", nil, "longest", "widest4", "widest6")
 		t.Unblock = Unblock{Longest: d.span(n.get("longest"), "longest", 30*day), Widest4: d.bits(n.get("widest4"), "widest4", 32), Widest6: d.bits(n.get("widest6"), "widest6", 128)}
+	}
+	if n := root.get("access"); n != nil {
+		d.fields(n, "access", nil, MayRead, MayTraffic, MayOperate, MayApprove)
+		t.Access = map[string][]string{}
+		for i, k := range n.keys {
+			t.Access[k.text] = d.texts(n.vals[i], k.text)
+		}
 	}
 	if n := root.get("quarantine"); n != nil {
 		d.fields(n, "quarantine", []string{"longest"}, "longest")

@@ -23,6 +23,7 @@ least:
 change: 1
 unblock: {longest: 4h, widest4: 28}
 quarantine: {longest: 1d}
+access: {read: [staff], operate: [netops, adm]}
 `
 
 func TestTrust(t *testing.T) {
@@ -35,6 +36,9 @@ func TestTrust(t *testing.T) {
 	}
 	if b := tr.SignerOf("1002"); b == nil || b.Has(RoleTrust) || !b.Has(RoleApprove) {
 		t.Errorf("bob is %+v", b)
+	}
+	if len(tr.Access[MayOperate]) != 2 || len(tr.Access[MayApprove]) != 0 {
+		t.Errorf("access is %v", tr.Access)
 	}
 	if tr.SignerOf("") != nil {
 		t.Error("nobody is somebody")
@@ -83,6 +87,8 @@ func TestTrustMistakes(t *testing.T) {
 		{"change: 1", "change: 2", "there are 1 signers with the role trust"},
 		{"change: 1\n", "", "changing the file would need 2"},
 		{"longest: 4h", "longest: 4", "as 4h"},
+		{"access: {read: [staff]", "access: {reed: [staff]", `did you mean "read"?`},
+		{"read: [staff]", "read: staff", "wants a list"},
 		{"least:", "lest:", `did you mean "least"?`},
 		{"  bob:", "  alice:", "is here twice"},
 		{"signers:", "signers: &a", "an anchor"},

@@ -23,8 +23,9 @@ type Peer struct {
 	PID      int32
 	UID      uint32
 	GID      uint32
-	LoginUID uint32 // the audit login uid, which survives sudo; ^0 where unset
-	Name     string // of the login uid where set, else of the uid
+	Groups   []uint32 // supplementary ones
+	LoginUID uint32   // the audit login uid, which survives sudo; ^0 where unset
+	Name     string   // of the login uid where set, else of the uid
 }
 
 // NoLogin is the audit login uid of a process that nobody logged in to start.
@@ -38,6 +39,7 @@ type Handler func(ctx context.Context, peer Peer, args json.RawMessage) (any, er
 // Server answers verbs.
 type Server struct {
 	Verbs map[string]Handler
+	Allow func(p Peer, verb string) error // asked before anything of a call is read; nil: all may
 }
 
 // Listen makes the socket with mode 0660. A socket that nobody answers on is
@@ -105,6 +107,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			WithHint("the command and the daemon may be of different versions: weir version"))
 		return
 	}
+	if s.Allow != nil {
+		if err := s.Allow(peer, verb); err != nil {
+			fail(err)
+			return
+		}
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
 	if err != nil {
 		fail(exit.Errorf(exit.Invalid, "cannot read the request: %w", err))
@@ -132,15 +140,20 @@ func peerOf(c net.Conn) (Peer, error) {
 	}
 	var cred *unix.Ucred
 	var cerr error
+	var groups []uint32
 	if err := raw.Control(func(fd uintptr) {
-		cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		if cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); cerr == nil {
+			groups, cerr = peerGroups(fd)
+		}
 	}); err != nil {
 		return Peer{}, err
 	}
 	if cerr != nil {
 		return Peer{}, cerr
 	}
-	return PeerOf(cred.Pid, cred.Uid, cred.Gid), nil
+	p := PeerOf(cred.Pid, cred.Uid, cred.Gid)
+	p.Groups = groups
+	return p, nil
 }
 
 // PeerOf names a process's user.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -48,6 +49,8 @@ type Daemon struct {
 	gaps  chan capture.Gap
 	wait  sync.WaitGroup
 
+	access atomic.Pointer[access] // who may what; written by the loop alone
+
 	// owned by the loop
 	machine    *phases.Machine
 	journal    *store.Journal
@@ -74,6 +77,7 @@ type Daemon struct {
 	lastErr    string               // last complaint of the tick, so that it is said once
 	pot        pot
 	judgeCache judgeCache
+	accessOf   *plans.Trust // what access was made of
 }
 
 // Run is a daemon from start to end. It returns when ctx is done; what is in
@@ -96,7 +100,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	served := make(chan error, 1)
-	srv := &api.Server{Verbs: d.verbs()}
+	srv := &api.Server{Verbs: d.verbs(), Allow: func(p api.Peer, verb string) error { return d.access.Load().allow(p, verb) }}
+	d.openSocket(d.access.Load())
 	go func() { served <- srv.Serve(ctx, l); cancel() }()
 	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
 		d.log.Warn("cannot tell systemd that the daemon is ready", "error", err)

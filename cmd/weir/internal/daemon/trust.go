@@ -50,6 +50,13 @@ func (d *Daemon) lookAtTrust(ctx context.Context, now time.Time) {
 	if err := d.machine.UseTrust(ctx, now, data, err); err != nil {
 		d.log.Error("cannot use the trust file", "error", err)
 	}
+	// The rights of the accepted file hold also while another one is there.
+	if t, _ := d.machine.Trust(); d.access.Load() == nil || t != d.accessOf {
+		a := newAccess(t)
+		d.accessOf = t
+		d.access.Store(a)
+		d.openSocket(a)
+	}
 }
 
 // decideSigned takes a signature.
