@@ -104,16 +104,24 @@ func analyse(rs rules.Ruleset, chain string, questions ...rules.Match) (*analysi
 }
 
 // otherwise is what happens to packets that no rule names: the action of the
-// first rule that matches everything.
+// first rule that matches everything. Where the families differ in it, it is
+// Drop.
 func (a *analysis) otherwise() rules.Action {
-	for i, r := range a.flat {
-		if m := r.Match; i+1 == len(a.flat) || r.Except == nil && matchItems(m) == 0 {
-			return r.Action
-		} else if r.Except == nil && m.Family != "" && len(a.families) == 1 {
-			if m.Family = ""; matchItems(m) == 0 {
-				return r.Action
+	actions := map[rules.Action]bool{}
+	for _, fam := range a.families {
+		for _, r := range a.flat {
+			m := r.Match
+			if m.Family == fam {
+				m.Family = ""
+			}
+			if r.Except == nil && matchItems(m) == 0 {
+				actions[r.Action] = true
+				break
 			}
 		}
+	}
+	if len(actions) == 1 && actions[rules.Accept] {
+		return rules.Accept
 	}
 	return rules.Drop
 }

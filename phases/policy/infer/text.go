@@ -59,9 +59,10 @@ func (r Rule) Lines() []string {
 				gs = append(gs, strings.TrimSpace(g.protocols()+g.ending()))
 			}
 			if x.Not {
-				s += "all BUT "
+				s += "all BUT (" + strings.Join(gs, "; ") + ")"
+			} else {
+				s += strings.Join(gs, "; ")
 			}
-			s += strings.Join(gs, "; ")
 		}
 		return []string{s + where + tail}
 	}
