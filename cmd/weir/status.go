@@ -63,6 +63,10 @@ func (e *env) showStatus(s api.Status) error {
 	now := e.now()
 	if s.Plan == "" {
 		fmt.Fprintln(e.out, "no plan is registered: weir apply PLAN")
+		if s.Drift != "" { // a new journal over a kernel that an older one filled
+			fmt.Fprintf(e.out, "drift     %s\n", safe(s.Drift))
+			fmt.Fprintln(e.out, "          go back: weir rollback; open everything and begin anew: weir remove --yes")
+		}
 		return nil
 	}
 	fmt.Fprintf(e.out, "plan      %s\n", safe(s.PlanName))
