@@ -19,6 +19,8 @@ import (
 	"weir/cmd/weir/internal/exit"
 	"weir/nft/netns"
 	"weir/phases"
+	"weir/phases/enforce"
+	"weir/phases/finding"
 	"weir/plans"
 	"weir/store"
 )
@@ -38,6 +40,7 @@ type host struct {
 	*world // its machine is not used; the folder, the ground and the model are
 	lab    *lab
 	bin    string
+	sock   string // "": in the folder
 	cmd    *netns.Cmd
 	waited chan error // its end
 	log    *bytes.Buffer
@@ -65,7 +68,12 @@ func newHost(t testing.TB, lease time.Duration) *host {
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
-func (h *host) socket() string { return filepath.Join(h.dir, "weir.sock") }
+func (h *host) socket() string {
+	if h.sock != "" {
+		return h.sock
+	}
+	return filepath.Join(h.dir, "weir.sock")
+}
 
 // launch starts the daemon and waits until it answers, or has ended.
 func (h *host) launch() error {
@@ -96,6 +104,29 @@ func (h *host) launchAs(c *netns.Cmd) error {
 		}
 	}
 	return errors.New("the daemon does not answer")
+}
+
+// smallDisk starts the daemon on a disk of its own, which no other process sees
+// and which goes with it. The socket is elsewhere.
+func (h *host) smallDisk(size string) int {
+	h.t.Helper()
+	h.sock = filepath.Join(folder(h.t), "weir.sock")
+	h.env = append(h.env, "WEIR_SOCKET="+h.sock)
+	c := h.lab.net.Gateway.Command("unshare", "--mount", "sh", "-c", "mount -t tmpfs -o size="+size+" weir-faults $WEIR_STATE && exec "+h.bin+" daemon")
+	must(h.t, h.launchAs(c))
+	return c.Process.Pid
+}
+
+// in runs a command in the gateway with the mounts of a process.
+func (h *host) in(pid int, args ...string) string {
+	h.t.Helper()
+	c := h.lab.net.Gateway.Command("nsenter", append([]string{"--mount", "--target", strconv.Itoa(pid)}, args...)...)
+	c.Env = h.env
+	out, err := c.CombinedOutput()
+	if err != nil {
+		h.t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
 }
 
 // kill is SIGKILL; it returns when the process is gone.
@@ -205,6 +236,7 @@ func (h *host) reach(step string) {
 				last = errors.Join(h.verb("ok"), h.verb("arm"), h.verb("yes"))
 			}
 			if last != nil {
+				h.answer()
 				time.Sleep(100 * time.Millisecond) // a gate waits for time to pass
 			}
 		}
@@ -224,6 +256,19 @@ func (h *host) newFlow() {
 	defer c.Close()
 	if _, err := c.Write([]byte("x")); err != nil {
 		h.t.Fatal(err)
+	}
+}
+
+// answer says of everything that waits for a person that it is not needed.
+func (h *host) answer() {
+	h.t.Helper()
+	var lines []enforce.Line
+	must(h.t, h.call("lines", api.LinesArgs{}, &lines))
+	for _, l := range lines {
+		err := h.call("answer", api.AnswerArgs{ID: l.ID, Verdict: finding.NotNeeded, Reason: "a probe"}, nil)
+		if code(err) != exit.OK && code(err) != exit.Invalid { // it may be no question any more
+			h.t.Fatal(err)
+		}
 	}
 }
 
