@@ -201,14 +201,12 @@ func demoCommand(t *testing.T, args ...string) (c *exec.Cmd, tmp string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	program, err := os.ReadFile(exe)
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
 	tmp = filepath.Join(dir, "tmp")
 	for _, err := range []error{
-		os.WriteFile(filepath.Join(dir, "weir"), program, 0o755), os.Mkdir(tmp, 0o777), os.Chmod(tmp, 0o777),
+		// By another process: what this one writes, a child that is forked
+		// meanwhile holds open, and it cannot be run (ETXTBSY).
+		exec.Command("cp", exe, filepath.Join(dir, "weir")).Run(), os.Mkdir(tmp, 0o777), os.Chmod(tmp, 0o777),
 		os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755),
 	} {
 		if err != nil {
