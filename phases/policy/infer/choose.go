@@ -1,6 +1,8 @@
 package infer
 
 import (
+	"net/netip"
+
 	"weir/phases/flow"
 	"weir/phases/policy/diagram"
 	"weir/phases/policy/rules"
@@ -78,11 +80,39 @@ func (g *grid) addrs(d int, set []bool) (out []rules.AddrRange) {
 	return out
 }
 
+// rounded widens each range to the smallest prefix around it, where may has
+// all of that: it is easier to read.
+func (g *grid) rounded(d int, set, may []bool) []bool {
+	out := append([]bool(nil), set...)
+	for _, r := range g.addrs(d, set) {
+		bits := r.Lo.BitLen()
+		p := rules.PrefixRange(netip.PrefixFrom(r.Lo, bits))
+		for bits > 0 && !p.Contains(r.Hi) {
+			bits--
+			p = rules.PrefixRange(netip.PrefixFrom(r.Lo, bits))
+		}
+		var inside []int
+		fits := p != r
+		for a := range set {
+			x := g.space.Addrs(g.space.Dims[d].Kind, uint32(a))
+			if !p.Contains(x.Lo) && !p.Contains(x.Hi) && !x.Contains(p.Lo) {
+				continue
+			}
+			inside = append(inside, a)
+			fits = fits && may[a] && p.Contains(x.Lo) && p.Contains(x.Hi)
+		}
+		for _, a := range inside {
+			out[a] = out[a] || fits
+		}
+	}
+	return out
+}
+
 func (g *grid) chooseAddrs(d int, need, may []bool) []rules.Addrs {
 	if g.full(d, may) {
 		return nil
 	}
-	list := g.addrs(d, g.fill(d, need, may))
+	list := g.addrs(d, g.rounded(d, g.fill(d, need, may), may))
 	if but := g.addrs(d, g.not(d, may)); len(but)+1 <= len(list) {
 		return []rules.Addrs{{Ranges: but, Not: true}}
 	}

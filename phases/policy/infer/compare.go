@@ -85,7 +85,7 @@ func (c *comparison) only(both diagram.Node, want uint32) ([]Part, error) {
 	if err != nil || set == diagram.None {
 		return nil, err
 	}
-	list, err := c.a.parts(set, &c.b)
+	list, _, err := c.a.parts(set, &c.b)
 	if err != nil {
 		return nil, err
 	}
@@ -123,33 +123,33 @@ func (r Rule) whole() rules.Match {
 	return m
 }
 
-// parts covers a set (value 1) with boxes; tests may be of another analysis'
-// rules too.
-func (a *analysis) parts(set diagram.Node, other *analysis) ([]Part, error) {
+// parts covers a set (value 1) with boxes, and says below which number there
+// can be none; tests may be of another analysis' rules too.
+func (a *analysis) parts(set diagram.Node, other *analysis) (out []Part, bound int, err error) {
 	x := *a
 	if other != nil {
 		x.flat = slices.Concat(a.flat, other.flat)
 	}
 	regions, err := x.regions(set, 1)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var out []Part
 	for _, r := range regions {
 		if r.set == diagram.None {
 			continue
 		}
-		matches, _, err := x.boxes(r.set, nil)
+		matches, least, err := x.boxes(r.set, nil)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
+		bound += least
 		for _, cube := range r.cubes {
 			for _, m := range matches {
 				out = append(out, Part{Rule: Rule{Match: m, If: cube}})
 			}
 		}
 	}
-	return out, nil
+	return out, bound, nil
 }
 
 // deciders returns the rules that decide packets of a match, by a diagram of

@@ -154,7 +154,9 @@ func TestBothFamiliesAreNoMoreRules(t *testing.T) {
 	for seed := range uint64(25) {
 		a := four(seed)
 		six := edit(a, func(r rules.Rule) []rules.Rule {
-			m := sides(r.Match, func(x rules.AddrRange) []rules.AddrRange { return []rules.AddrRange{{Lo: inSix(x.Lo), Hi: inSix(x.Hi)}} })
+			m := sides(r.Match, func(x rules.AddrRange) []rules.AddrRange {
+				return []rules.AddrRange{{Lo: inSix(x.Lo), Hi: inSix(x.Hi)}}
+			})
 			m.Family = ""
 			m.Services = slices.Clone(m.Services)
 			for i, s := range m.Services {

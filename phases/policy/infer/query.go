@@ -12,6 +12,7 @@ import (
 // Answer says which packets of a question are allowed.
 type Answer struct {
 	All, None    bool              // all of the question's packets are allowed, or none; both are false for some
+	Minimal      bool              // Parts are as few as can be
 	Parts        []Part            // those allowed, as boxes; ByA are the rules that say so
 	Sources      []rules.AddrRange // of those allowed; what is undecided counts
 	Destinations []rules.AddrRange
@@ -55,9 +56,11 @@ func Query(rs rules.Ruleset, chain string, q rules.Match) (Answer, error) {
 	}
 	ans := Answer{All: no == diagram.None, None: yes == diagram.None}
 	h := hostsOf(a.flat, []rules.FlatRule{{Match: q}})
-	if ans.Parts, err = a.parts(yes, nil); err != nil {
+	var bound int
+	if ans.Parts, bound, err = a.parts(yes, nil); err != nil {
 		return Answer{}, err
 	}
+	ans.Minimal = len(ans.Parts) == bound
 	for i := range ans.Parts {
 		p := &ans.Parts[i]
 		m := p.whole()
@@ -69,7 +72,7 @@ func Query(rs rules.Ruleset, chain string, q rules.Match) (Answer, error) {
 			return Answer{}, err
 		}
 	}
-	denied, err := a.parts(no, nil)
+	denied, _, err := a.parts(no, nil)
 	if err != nil {
 		return Answer{}, err
 	}
