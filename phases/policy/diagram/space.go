@@ -129,7 +129,10 @@ func (s *Space) match(m rules.Match) {
 	}
 	for _, x := range m.Services {
 		for _, r := range x.Ranges {
-			s.cut(Service, service(r.Lo), service(r.Hi+1))
+			s.cut(Service, service(r.Lo))
+			if r.Hi < rules.MaxService {
+				s.cut(Service, service(r.Hi+1))
+			}
 		}
 	}
 	for _, x := range m.SrcPorts {
