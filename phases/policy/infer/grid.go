@@ -53,6 +53,12 @@ func newGrid(space *diagram.Space, from *diagram.Forest, set diagram.Node, fam f
 			}
 		}
 	}
+	return g, g.fromClasses(from, set, class)
+}
+
+// fromClasses finds the classes of a set and rebuilds it over them. class has
+// 0 for each atom that exists, and -1 for the others.
+func (g *grid) fromClasses(from *diagram.Forest, set diagram.Node, class [][]int32) error {
 	g.refine(from, set, class)
 	for d := range g.dims {
 		g.dims[d].of = map[uint32]int32{}
@@ -74,11 +80,11 @@ func newGrid(space *diagram.Space, from *diagram.Forest, set diagram.Node, fam f
 	}
 	var err error
 	if g.root, err = g.reduce(from, set, map[diagram.Node]diagram.Node{}); err != nil {
-		return nil, err
+		return err
 	}
 	g.top = g.thicken(g.root, map[diagram.Node]int32{})
 	g.stamp = make([]uint32, len(g.dense))
-	return g, nil
+	return nil
 }
 
 // exists says whether packets of a family can have an atom.

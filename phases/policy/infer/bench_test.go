@@ -1,0 +1,79 @@
+package infer
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"time"
+
+	"weir/phases/flow"
+	"weir/phases/policy/rules"
+	"weir/phases/policy/rules/sample"
+)
+
+// large makes a ruleset of narrow rules, and one in which some are changed.
+func large(n int) (a, b rules.Ruleset) {
+	r := rand.New(rand.NewPCG(5, uint64(n)))
+	a = sample.Ruleset(r, sample.Shape{Rules: n, Hosts: n / 10, Narrow: true})
+	b = a
+	for range 20 {
+		b = mutate(r, b)
+	}
+	return a, b
+}
+
+func BenchmarkCompare(b *testing.B) {
+	for _, n := range []int{1000, 5000} {
+		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) {
+			x, y := large(n)
+			for b.Loop() {
+				d, err := Compare(x, y, "FORWARD", "FORWARD")
+				if err != nil || d.Equal() {
+					b.Fatal(d, err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkInfer(b *testing.B) {
+	for _, n := range []int{100, 1000} {
+		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) {
+			x := sample.Ruleset(rand.New(rand.NewPCG(6, uint64(n))), sample.Shape{Rules: n, Hosts: 20, Narrow: true})
+			for b.Loop() {
+				if _, err := Infer(x, "FORWARD"); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkMatrix(b *testing.B) {
+	x, _ := large(5000)
+	for b.Loop() {
+		if _, err := MatrixOf(x, "FORWARD", flow.Single(flow.TCP, 22), flow.IPv4); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// TestLargeSnapshotsInTime compares two snapshots of 5,000 rules, far within
+// what a person waits for; the limits are for the slowest machine that tests.
+func TestLargeSnapshotsInTime(t *testing.T) {
+	a, b := large(5000)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	start := time.Now()
+	d, err := Compare(a, b, "FORWARD", "FORWARD")
+	took := time.Since(start)
+	runtime.ReadMemStats(&after)
+	t.Logf("%v, %d MB from the system, %d and %d boxes", took, after.Sys>>20, len(d.OnlyA), len(d.OnlyB))
+	if err != nil || d.Equal() {
+		t.Fatalf("%v %v", d, err)
+	}
+	if took > 5*time.Second {
+		t.Errorf("it took %v, more than 5 s", took)
+	}
+}
