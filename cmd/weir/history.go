@@ -23,8 +23,12 @@ var _ = register(func(e *env) *cobra.Command {
 			out := []phases.Record{}
 			err := e.call(c.Context(), "history", struct{}{}, &out)
 			if x := exit.From(err); x != nil && x.Code == exit.NoDaemon {
-				if out, err = readHistory(e.state); err == nil {
+				var torn int
+				if out, torn, err = readHistory(e.state); err == nil {
 					fmt.Fprintln(e.err, "weir: no daemon; this is the plain copy of the journal")
+				}
+				if torn > 0 {
+					fmt.Fprintf(e.err, "weir: %s of it cannot be read; the journal has them\n", many(torn, "line"))
 				}
 			}
 			if err != nil {
@@ -39,7 +43,7 @@ var _ = register(func(e *env) *cobra.Command {
 				if r.Op != "" {
 					what += " " + string(r.Op)
 				}
-				t.row(r.Seq, when(r.At, e.now()), r.Actor.Name, what, r.Words)
+				t.row(r.Seq, when(r.At, e.now()), r.Actor, what, r.Words)
 			}
 			return t.flush()
 		},
@@ -48,26 +52,27 @@ var _ = register(func(e *env) *cobra.Command {
 	return c
 })
 
-// readHistory reads the plain copy of the journal.
-func readHistory(state string) ([]phases.Record, error) {
+// readHistory reads the plain copy of the journal. A line that a crash or a full
+// disk tore off is counted and left out.
+func readHistory(state string) (records []phases.Record, torn int, err error) {
 	data, err := os.ReadFile(filepath.Join(state, "history.jsonl"))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, exit.Errorf(exit.NoDaemon, "no daemon answers, and there is no history in %s", state)
+		return nil, 0, exit.Errorf(exit.NoDaemon, "no daemon answers, and there is no history in %s", state)
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	lines := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
 	if string(lines[0]) != `{"weirHistory":1}` {
-		return nil, exit.Errorf(exit.Invalid, "cannot read the history in %s: its first line is not of version 1", state)
+		return nil, 0, exit.Errorf(exit.Invalid, "cannot read the history in %s: its first line is not of version 1", state)
 	}
-	var out []phases.Record
-	for i, line := range lines[1:] {
+	for _, line := range lines[1:] {
 		var r phases.Record
 		if err := json.Unmarshal(line, &r); err != nil {
-			return out, exit.Errorf(exit.Failed, "cannot read line %d of the history: %w", i+2, err)
+			torn++
+			continue
 		}
-		out = append(out, r)
+		records = append(records, r)
 	}
-	return out, nil
+	return records, torn, nil
 }

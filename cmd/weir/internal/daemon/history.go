@@ -1,20 +1,28 @@
 package daemon
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 
 	"weir/phases"
 )
 
 // mirrored is a journal whose records are also appended to a plain file, so
 // that "weir history" can be read with the database unreadable. The database
-// is what counts; the file may lack the last record after a crash.
+// is what counts; after a crash the file may lack the last record until the next
+// one comes.
 type mirrored struct {
 	phases.Journal
 	path string
 }
+
+// tailSize is how much of the file's end is looked at for its newest record.
+const tailSize = 256 << 10
 
 // HistoryVersion stands in the first line of the plain file.
 const HistoryVersion = `{"weirHistory":1}`
@@ -32,20 +40,63 @@ func (m *mirrored) Append(r phases.Record) (phases.Record, error) {
 	return r, nil
 }
 
-func (m *mirrored) copy(r phases.Record) error {
-	r.PlanText = nil
-	line, err := json.Marshal(r)
+// copy adds a record, and before it those that the file lacks: a crash came
+// between the database and the file, or the disk was full.
+func (m *mirrored) copy(r phases.Record) (err error) {
+	f, err := os.OpenFile(m.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(m.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	if st, err := f.Stat(); err == nil && st.Size() == 0 {
-		line = append([]byte(HistoryVersion+"\n"), line...)
+	tail := make([]byte, min(size, tailSize))
+	if _, err := f.ReadAt(tail, size-int64(len(tail))); err != nil {
+		return err
 	}
-	_, err = f.Write(append(line, '\n'))
+	var text []byte
+	switch n := len(tail); {
+	case n == 0:
+		text = []byte(HistoryVersion + "\n")
+	case tail[n-1] != '\n':
+		text = []byte("\n") // ends a line that was torn off
+	}
+	last := newestSeq(tail)
+	if last == 0 && size > tailSize {
+		last = r.Seq - 1 // one huge line: nothing is known of it
+	}
+	missing := []phases.Record{r}
+	if last+1 < r.Seq {
+		all, err := m.Records()
+		if err != nil {
+			return err
+		}
+		missing = slices.DeleteFunc(all, func(o phases.Record) bool { return o.Seq <= last || o.Seq > r.Seq })
+	}
+	for _, o := range missing {
+		o.PlanText = nil
+		line, err := json.Marshal(o)
+		if err != nil {
+			return err
+		}
+		text = append(append(text, line...), '\n')
+	}
+	_, err = f.Write(text)
 	return err
+}
+
+// newestSeq is that of the last line that is a record.
+func newestSeq(data []byte) uint64 {
+	lines := bytes.Split(data, []byte("\n"))
+	for i := len(lines) - 1; i >= 0; i-- {
+		var r struct {
+			Seq uint64 `json:"seq"`
+		}
+		if json.Unmarshal(lines[i], &r) == nil && r.Seq > 0 {
+			return r.Seq
+		}
+	}
+	return 0
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -111,4 +112,32 @@ func TestDaemonOnAFullDisk(t *testing.T) {
 		}
 		h.reach("enforce/block:desks")
 	})
+}
+
+// TestTornHistory: the plain copy of the journal ends in half a line, or lacks
+// records, after a crash or a full disk. It is readable, and the next record
+// brings what is missing.
+func TestTornHistory(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, 30*time.Second)
+	must(t, h.launch())
+	h.reach("monitor")
+	h.kill()
+	file := filepath.Join(h.dir, "history.jsonl")
+	data, err := os.ReadFile(file)
+	must(t, err)
+	must(t, os.WriteFile(file, data[:len(data)-400], 0o600)) // more than one record
+	out, errs, code := h.cli("history")
+	if code != 0 || !strings.Contains(out, "registered the plan") || !strings.Contains(errs, "1 line of it cannot be read") {
+		t.Errorf("a torn history: exit %d\n%s%s", code, out, errs)
+	}
+	must(t, h.launch())
+	h.must("", "pause", "--reason", "lunch")
+	h.kill()
+	out = h.must("lunch", "history")
+	for n := range len(strings.Split(strings.TrimSpace(string(data)), "\n")) - 1 {
+		if !strings.Contains(out, "\n"+strconv.Itoa(n+1)+" ") {
+			t.Errorf("record %d did not come back:\n%s", n+1, out)
+		}
+	}
 }
