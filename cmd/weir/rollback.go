@@ -49,12 +49,22 @@ now is not denied by it; it pauses the rollout until "weir resume".
 	return c
 })
 
-// rollback looks at the kernel, sends the recorded way back, looks again, and
-// only then speaks to the daemon. Who may not touch the kernel asks the daemon.
+// tellWithin is how long a daemon that is busy is waited for. The rollback is
+// done; it finds the note at its next look.
+const tellWithin = 50 * time.Millisecond
+
+// rollback looks at the kernel, sends the recorded way back, looks again, says
+// so, and only then speaks to the daemon. Who may not touch the kernel asks the
+// daemon.
 func (e *env) rollback(ctx context.Context, in api.RollbackArgs) error {
 	start := time.Now()
+	noted := e.leaveNote()
 	done, err := e.rollbackDirectly(ctx, in)
 	took := time.Since(start)
+	direct := err == nil
+	if err != nil {
+		os.Remove(e.noteFile())
+	}
 	if errors.Is(err, os.ErrPermission) {
 		var out api.RolledBack
 		if err := e.call(ctx, "rollback", in, &out); err != nil {
@@ -63,8 +73,6 @@ func (e *env) rollback(ctx context.Context, in api.RollbackArgs) error {
 		done, took = out.Step, out.Took
 	} else if err != nil {
 		return err
-	} else {
-		e.tell(ctx)
 	}
 	if in.Group != "" {
 		fmt.Fprintf(e.out, "group %s is back in alert: nothing of it is denied; seen in the kernel after %s\n", in.Group, span(took))
@@ -72,23 +80,34 @@ func (e *env) rollback(ctx context.Context, in api.RollbackArgs) error {
 		fmt.Fprintf(e.out, "rolled back to %s; seen in the kernel after %s\n", done, span(took))
 	}
 	fmt.Fprintln(e.out, "the rollout is paused; go on: weir resume")
+	if !direct {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, tellWithin)
+	defer cancel()
+	err = e.call(ctx, "noticed", struct{}{}, nil)
+	switch x := exit.From(err); {
+	case err == nil:
+	case noted != nil:
+		fmt.Fprintf(e.err, "weir: the daemon was not told, and no note could be left for it: %v\n", noted)
+	case x.Code != exit.NoDaemon:
+		fmt.Fprintln(e.err, "weir: the daemon is busy; it finds the rollback, and whose it was, at its next look")
+	default:
+		fmt.Fprintln(e.err, "weir: no daemon runs; the next one will see the rollback and whose it was")
+	}
 	return nil
 }
 
-// tell lets the daemon know who did it; without one a note waits for it.
-func (e *env) tell(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	if err := e.call(ctx, "noticed", struct{}{}, nil); err == nil {
-		return
-	}
+func (e *env) noteFile() string { return filepath.Join(e.state, api.RollbackNoteFile) }
+
+// leaveNote says who rolls back, for the daemon that sees it next.
+func (e *env) leaveNote() error {
 	p := api.PeerOf(int32(os.Getpid()), uint32(os.Getuid()), uint32(os.Getgid()))
-	note, _ := json.Marshal(api.RollbackNote{Version: 1, UID: p.UID, LoginUID: p.LoginUID, Name: p.Name, At: e.now()})
-	if err := os.WriteFile(filepath.Join(e.state, api.RollbackNoteFile), note, 0o600); err != nil {
-		fmt.Fprintf(e.err, "weir: the daemon does not answer and no note could be left for it: %v\n", err)
-		return
+	note, err := json.Marshal(api.RollbackNote{Version: 1, UID: p.UID, LoginUID: p.LoginUID, Name: p.Name, At: e.now()})
+	if err != nil {
+		return err
 	}
-	fmt.Fprintln(e.err, "weir: the daemon does not answer; it will see the rollback when it starts")
+	return os.WriteFile(e.noteFile(), note, 0o600)
 }
 
 func (e *env) rollbackDirectly(ctx context.Context, in api.RollbackArgs) (string, error) {

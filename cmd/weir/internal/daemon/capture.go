@@ -183,6 +183,7 @@ func (d *Daemon) take(r flow.Record) {
 			return
 		}
 	}
+	d.gen++
 	if !d.evidence.Add(r) {
 		d.unusable++
 	}

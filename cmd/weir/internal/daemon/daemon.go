@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -68,6 +67,12 @@ type Daemon struct {
 	windowsAt  time.Time // declared windows are looked at again
 	reportAt   time.Time // watch.report is due; zero: not known yet
 	census     census
+	gen        uint64   // moves with the evidence
+	computed   computed // from it
+	lastFrozen struct {
+		digest string
+		step   phases.Frozen
+	}
 	moved      map[string]time.Time // group → when its would-be-denied counter last moved
 	would      map[string]uint64    // that counter at the last look
 	lines0     uint64               // log lines that had come at the last look
@@ -159,30 +164,10 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.planChanged()
 	now := d.cfg.Now()
 	d.flushed, d.compacted = now, now
-	if err := d.readNote(ctx, now); err != nil {
-		d.log.Error("cannot read who rolled back while no daemon ran", "error", err)
-	}
 	if _, err := d.recover(ctx, now); err != nil {
 		d.log.Error("cannot read the kernel at start", "error", err)
 	}
 	return d.startReaders(ctx)
-}
-
-// readNote takes the note that a rollback without the daemon left: who it was.
-func (d *Daemon) readNote(ctx context.Context, now time.Time) error {
-	file := filepath.Join(d.cfg.State, api.RollbackNoteFile)
-	data, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	var note api.RollbackNote
-	if err == nil {
-		err = json.Unmarshal(data, &note)
-	}
-	if err == nil {
-		_, err = d.machine.RecoverAs(ctx, now, phases.Actor{UID: note.UID, LoginUID: note.LoginUID, Name: note.Name})
-	}
-	return errors.Join(err, os.Remove(file))
 }
 
 func (d *Daemon) close() error {
@@ -296,8 +281,15 @@ func (d *Daemon) tick(ctx context.Context) {
 
 // recover brings journal and kernel together and tells what was found.
 func (d *Daemon) recover(ctx context.Context, now time.Time) ([]phases.Record, error) {
-	records, err := d.machine.Recover(ctx, now)
+	by, noted, err := d.readNote(now)
+	if err != nil {
+		d.log.Error("cannot read who rolled back without the daemon", "error", err)
+	}
+	records, err := d.machine.RecoverAs(ctx, now, by)
 	for _, r := range records {
+		if noted && r.Kind == phases.Adopted {
+			d.dropNote()
+		}
 		d.log.Info(r.Words, "kind", r.Kind, "op", r.Op, "step", d.machine.State().Heads[r.Digest].Step.Name)
 	}
 	if len(records) > 0 {

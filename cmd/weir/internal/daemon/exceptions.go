@@ -47,6 +47,7 @@ func (d *Daemon) unblock(ctx context.Context, c caller, in api.UnblockArgs) (api
 	if err := d.kernel.AddException(ctx, e); err != nil {
 		return api.Exception{}, err
 	}
+	d.gen++
 	d.evidence.Open(monitor.Opening{ID: e.ID, Kind: "unblock", From: c.now, To: c.now.Add(e.For), Reason: in.Reason,
 		Clients: []netip.Prefix{e.From}, Servers: []netip.Prefix{e.To}, Services: servicesOf(e.Service)})
 	live, err := d.exceptions(ctx)

@@ -108,7 +108,7 @@ func (d *Daemon) explain(ctx context.Context, c caller, in api.ExplainArgs) (api
 }
 
 func (d *Daemon) decide(digest, hook string, q api.Explained) (api.Decision, error) {
-	f, err := d.machine.Frozen(digest)
+	f, err := d.frozenStep(digest)
 	if err != nil {
 		return api.Decision{}, err
 	}

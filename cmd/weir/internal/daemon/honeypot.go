@@ -121,7 +121,7 @@ func (d *Daemon) keepHoneypot(ctx context.Context) error {
 // openHoneypot opens the port that the confirmed step redirects to, which a
 // plan registered since may have changed.
 func (d *Daemon) openHoneypot() error {
-	f, err := d.machine.Frozen(d.machine.State().Stable)
+	f, err := d.frozenStep(d.machine.State().Stable)
 	if err != nil {
 		return fmt.Errorf("cannot open the honeypot: %w", err)
 	}

@@ -42,7 +42,7 @@ func (d *Daemon) judging() (phases.Frozen, policy.Policy, bool) {
 	if name := s.Heads[digest].Step.Name; phases.PhaseOf(name) == phases.StepMonitor || name == phases.StepOff {
 		return phases.Frozen{}, policy.Policy{}, false // seen without the file, which may be large
 	}
-	f, err := d.machine.Frozen(digest)
+	f, err := d.frozenStep(digest)
 	if err != nil {
 		return phases.Frozen{}, policy.Policy{}, false
 	}
@@ -107,9 +107,7 @@ func (d *Daemon) lines(ctx context.Context, c caller, in api.LinesArgs) ([]enfor
 
 // heldLines lists the flows that wait for a person before any step.
 func (d *Daemon) heldLines(now time.Time) []enforce.Line {
-	p := d.machine.Plan()
-	_, held := enforce.Build(&p, d.evidence.Rows(d.classes), d.answers, d.upTo(now))
-	return held.Lines
+	return d.held(now, 0).Lines
 }
 
 func (d *Daemon) answer(ctx context.Context, c caller, in api.AnswerArgs) (enforce.Line, error) {
@@ -149,7 +147,7 @@ func (d *Daemon) findings(ctx context.Context, c caller, in None) ([]finding.Fin
 	}
 	out := append(monitor.Findings(&p, d.evidence, d.classes), d.visitors()...)
 	if f, pol, ok := d.judging(); ok && f.Step.Denies() {
-		rows := d.evidence.Rows(d.classes)
+		rows := d.rows(c.now, statusAge)
 		out = append(out, watch.Deviations(pol, rows, f.UpTo)...)
 		out = append(out, watch.Unused(pol, rows, c.now.Add(-90*24*time.Hour))...)
 	}

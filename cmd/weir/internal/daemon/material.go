@@ -23,13 +23,13 @@ import (
 
 // material gathers what a step is frozen from.
 func (d *Daemon) material(now time.Time) (phases.Material, error) {
-	facts, err := d.facts(now)
+	facts, err := d.facts(now, 0)
 	if err != nil {
 		return phases.Material{}, err
 	}
 	p := d.machine.Plan()
 	m := phases.Material{UpTo: d.upTo(now), Facts: facts}
-	rows := d.evidence.Rows(d.classes)
+	rows := d.rows(now, 0)
 	m.Policy, _ = enforce.Build(&p, rows, d.answers, m.UpTo)
 	m.Policy = withoutWindows(p, m.Policy).At(now)
 	data, err := json.Marshal(rows)
@@ -147,15 +147,15 @@ func (d *Daemon) upTo(now time.Time) time.Time {
 	return upTo
 }
 
-// facts gathers what the gates look at.
-func (d *Daemon) facts(now time.Time) (phases.Facts, error) {
+// facts gathers what the gates look at,
+// from evidence of at most that age.
+func (d *Daemon) facts(now time.Time, age time.Duration) (phases.Facts, error) {
 	p := d.machine.Plan()
 	if p.Hash == "" {
 		return phases.Facts{}, phases.ErrNoPlan
 	}
 	d.heartbeat(now) // a gate that looks at the last second wants that second
-	rows := d.evidence.Rows(d.classes)
-	_, held := enforce.Build(&p, rows, d.answers, d.upTo(now))
+	rows, held := d.rows(now, age), d.held(now, age)
 	f := phases.Facts{
 		Observed: d.evidence.Spans(), Lines: d.openLines(now), Moved: d.moved, Census: d.census.at, Held: &held,
 		Unanswered: monitor.UnansweredShare(rows), Heartbeat: d.heard,
@@ -188,7 +188,7 @@ func (d *Daemon) changes(f phases.Frozen) (api.Changes, error) {
 		out.Groups = append(out.Groups, c)
 	}
 	if f.OverStep != "" {
-		over, err := d.machine.Frozen(f.OverStep)
+		over, err := d.frozenStep(f.OverStep)
 		if err != nil {
 			return out, err
 		}
@@ -203,7 +203,7 @@ func (d *Daemon) changes(f phases.Frozen) (api.Changes, error) {
 		}
 	}
 	p := d.machine.Plan()
-	rows := d.evidence.Rows(d.classes)
+	rows := d.rows(f.At, statusAge)
 	_, held := enforce.Build(&p, rows, d.answers, f.UpTo)
 	out.Held = held.Lines
 	index := policy.NewIndex(f.Input.Policy)
@@ -233,6 +233,7 @@ func ofGroup(p policy.Policy, group string) policy.Policy {
 // noteOpenings carries the times in which a gate stood open into the evidence.
 func (d *Daemon) noteOpenings() {
 	for i, o := range d.machine.State().Openings {
+		d.gen++
 		d.evidence.Open(monitor.Opening{ID: openingID(i, o), Kind: "rollback", From: o.Begin, To: o.End, Groups: o.Groups, Reason: o.Words})
 	}
 }

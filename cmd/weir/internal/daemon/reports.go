@@ -66,7 +66,7 @@ func (d *Daemon) flows(ctx context.Context, c caller, in api.FlowsArgs) ([]monit
 	if !ok {
 		return nil, exit.Errorf(exit.Usage, "cannot list flows by %q", in.By).WithHint("flow, group, service or destination")
 	}
-	rows := d.evidence.Rows(d.classes)
+	rows := d.rows(c.now, 0)
 	if !in.All {
 		var active []monitor.Row
 		for _, r := range rows {
@@ -87,7 +87,7 @@ func (d *Daemon) ports(ctx context.Context, c caller, in None) ([]monitor.PortLi
 	if err := d.refresh(ctx, c.now, freshFor); err != nil {
 		return nil, err
 	}
-	return monitor.Ports(&p, d.evidence.Rows(d.classes)), nil
+	return monitor.Ports(&p, d.rows(c.now, 0)), nil
 }
 
 func (d *Daemon) endpoints(ctx context.Context, c caller, in None) ([]monitor.EndpointLine, error) {

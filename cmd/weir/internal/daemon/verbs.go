@@ -129,7 +129,7 @@ func (d *Daemon) request(ctx context.Context, c caller, in api.StepArgs) (api.Re
 
 func (d *Daemon) requested(head phases.Head, gates []phases.GateResult) (api.Requested, error) {
 	out := api.Requested{Digest: head.Digest(), Step: head.Step, Gates: gates, Plan: head.Plan}
-	f, err := d.machine.Frozen(head.Digest())
+	f, err := d.frozenStep(head.Digest())
 	if err != nil {
 		return out, err
 	}
@@ -152,7 +152,7 @@ func (d *Daemon) frozen(ctx context.Context, c caller, in api.DigestArgs) (api.F
 	if digest == "" {
 		return api.FrozenText{}, exit.From(phases.ErrNoRequest)
 	}
-	f, err := d.machine.Frozen(digest)
+	f, err := d.frozenStep(digest)
 	if err != nil {
 		return api.FrozenText{}, err
 	}
@@ -175,7 +175,7 @@ func (d *Daemon) advance(ctx context.Context, c caller, in api.AdvanceArgs) (api
 		return api.Advanced{}, exit.From(phases.ErrNoRequest)
 	}
 	step := s.Heads[s.Request.Digest].Step
-	facts, err := d.facts(c.now)
+	facts, err := d.facts(c.now, statusAge)
 	if err != nil {
 		return api.Advanced{}, err
 	}
@@ -244,6 +244,7 @@ func (d *Daemon) noticed(ctx context.Context, c caller, in api.Noticed) (api.Rol
 	if _, err := d.machine.RecoverAs(ctx, c.now, c.Actor); err != nil {
 		return api.RolledBack{}, err
 	}
+	d.dropNote()
 	d.noteOpenings()
 	name, _, targets, _ := d.machine.State().Current()
 	return api.RolledBack{Step: name, Targets: targets}, nil
@@ -285,7 +286,7 @@ func (d *Daemon) status(ctx context.Context, c caller, in None) (api.Status, err
 	var facts phases.Facts
 	if d.machine.State().Plan != "" {
 		var err error
-		if facts, err = d.facts(c.now); err != nil {
+		if facts, err = d.facts(c.now, statusAge); err != nil {
 			return api.Status{}, err
 		}
 	}
