@@ -42,6 +42,9 @@ func (m *Machine) planOf(hash string) (plans.Plan, error) {
 	for i := len(records) - 1; i >= 0; i-- {
 		if records[i].Kind == Applied && records[i].Plan == hash {
 			p, err := m.parse(records[i].PlanText)
+			if err == nil && p.Hash != hash {
+				err = fmt.Errorf("cannot use the plan %s in the journal: its text has the hash %s", hash, p.Hash)
+			}
 			if err == nil {
 				m.old[hash] = p
 			}
@@ -49,6 +52,19 @@ func (m *Machine) planOf(hash string) (plans.Plan, error) {
 		}
 	}
 	return plans.Plan{}, fmt.Errorf("cannot find the plan %s in the journal", hash)
+}
+
+// PlanInForce is the plan of the confirmed step, which the registered one may
+// not be yet; its Hash is "" while nothing is confirmed.
+func (m *Machine) PlanInForce() (plans.Plan, error) {
+	h, ok := m.state.Heads[m.state.Stable]
+	switch {
+	case !ok:
+		return plans.Plan{}, nil
+	case h.Plan == m.plan.Hash:
+		return m.plan, nil
+	}
+	return m.planOf(h.Plan)
 }
 
 // Preview is what registering a plan would do, for "weir plan": the step that

@@ -27,13 +27,18 @@ func withoutWindows(p plans.Plan, pol policy.Policy) policy.Policy {
 	return pol
 }
 
-// windows opens the exceptions of the windows that are open now, once each.
+// windows opens the exceptions of the windows that are open now, once each. The
+// windows are those of the plan in force, which was approved with its step, not
+// of one that somebody registered since.
 func (d *Daemon) windows(ctx context.Context, now time.Time) error {
-	p := d.machine.Plan()
 	if !d.machine.Look().Present || now.Before(d.windowsAt) {
 		return nil
 	}
 	d.windowsAt = now.Add(5 * time.Second)
+	p, err := d.machine.PlanInForce()
+	if err != nil {
+		return err
+	}
 	var live map[string]bool
 	for _, decl := range p.Declared {
 		if decl.Window == nil || !decl.Expires.IsZero() && !now.Before(decl.Expires) {
