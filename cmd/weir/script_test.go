@@ -23,6 +23,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// The scripts wait for the kernel's clock most of the time.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
+	}
 	// The scripts mostly wait for leases and timeouts of their own kernels.
 	if runtime.GOMAXPROCS(0) < 5 {
 		if err := flag.Set("test.parallel", "5"); err != nil {
@@ -51,12 +55,14 @@ func TestMain(m *testing.M) {
 //
 // and those of scriptlab_test.go and honeypot_test.go.
 func TestScript(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, params(false, "testdata"))
 }
 
 // TestScriptMasquerading runs again what must not depend on whether the gateway
 // masquerades.
 func TestScriptMasquerading(t *testing.T) {
+	t.Parallel()
 	p := params(true, "")
 	for _, name := range []string{"lapse", "older", "unblock", "decide", "reopened", "wayback"} {
 		p.Files = append(p.Files, filepath.Join("testdata", name+".txtar"))
@@ -125,6 +131,9 @@ func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 	lab, err := netns.NewLab()
 	ts.Check(err)
 	w.lab = lab
+	// Rejections are told apart from silence without waiting for the next second.
+	ts.Check(lab.Gateway.Sysctl("net.ipv4.icmp_ratelimit", "0"))
+	ts.Check(lab.Gateway.Sysctl("net.ipv6.icmp.ratelimit", "0"))
 	if w.masquerade {
 		ts.Check(lab.Gateway.Masquerade(netns.OutsideIf))
 	}
