@@ -15,8 +15,10 @@ func (g *grid) cut(boxes []box) ([]rules.Match, error) {
 		if nodes[i], err = g.node(b); err != nil {
 			return nil, err
 		}
+		defer g.pin(&nodes[i])()
 	}
 	for i := range boxes {
+		g.tidy()
 		alone := nodes[i]
 		for j, n := range nodes {
 			if j != i {

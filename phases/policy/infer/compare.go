@@ -138,7 +138,7 @@ func (a *analysis) parts(set diagram.Node, other *analysis) (out []Part, bound i
 		if r.set == diagram.None {
 			continue
 		}
-		matches, least, err := x.boxes(r.set, nil)
+		matches, least, err := x.boxes(r.set, nil, 0)
 		if err != nil {
 			return nil, 0, err
 		}

@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 
@@ -9,7 +10,32 @@ import (
 
 // most is how many cells one search looks at. Beyond it the cover is still
 // exact, but it may not be proven minimal.
-const most = 1 << 20
+const most = 1 << 18
+
+// errTooMany is returned by cover when there are more boxes than are worth
+// while.
+var errTooMany = errors.New("more boxes than the limit")
+
+// pin keeps a node that a caller holds across tidy; the function returned ends
+// that.
+func (g *grid) pin(n *diagram.Node) func() {
+	g.pins = append(g.pins, n)
+	return func() { g.pins = g.pins[:len(g.pins)-1] }
+}
+
+// tidy frees what no pinned node needs, where that is much.
+func (g *grid) tidy() {
+	if _, edges := g.f.Size(); edges < 4<<20 {
+		return
+	}
+	var keep []diagram.Node
+	for _, n := range g.pins {
+		keep = append(keep, *n)
+	}
+	for i, n := range g.f.Keep(keep...) {
+		*g.pins[i] = n
+	}
+}
 
 // cover finds few boxes whose union is the grid's set, and a bound below which
 // no number of boxes can be.
@@ -18,18 +44,13 @@ const most = 1 << 20
 // product of the lines through x. Where the bounding box of all uncovered
 // cells of that product is allowed, some best cover has it. The cells x so
 // found share no box with one another, so they are as many as the bound.
-func (g *grid) cover() (boxes []box, bound int, err error) {
+//
+// limit is the number of boxes above which it gives up with errTooMany; 0 is
+// none.
+func (g *grid) cover(limit int) (boxes []box, bound int, err error) {
 	left := g.root
-	take := func(b box) error {
-		n, err := g.node(b)
-		if err != nil {
-			return err
-		}
-		boxes = append(boxes, b)
-		left, err = g.f.Without(left, n)
-		return err
-	}
-	if left, err = g.forced(left, take); err != nil {
+	defer g.pin(&left)()
+	if boxes, err = g.forced(&left, limit); err != nil {
 		return nil, 0, err
 	}
 	bound = len(boxes)
@@ -41,25 +62,28 @@ func (g *grid) cover() (boxes []box, bound int, err error) {
 	var rest []box
 	r := rand.New(rand.NewPCG(1, 1))
 	for try := range rounds {
-		list, err := g.greedy(left, r, try)
+		list, err := g.greedy(left, r, try, limit)
 		if err != nil {
 			return nil, 0, err
 		}
-		if list, err = g.shake(left, list, r); err != nil {
+		if list, err = g.shake(&left, list, r); err != nil {
 			return nil, 0, err
 		}
 		if rest == nil || len(list) < len(rest) {
 			rest = list
 		}
-		if forced+len(rest) == bound {
+		if forced+len(rest) == bound || try >= tries(len(rest)) {
 			break
 		}
 	}
 	return append(boxes, rest...), bound, nil
 }
 
-// rounds is how often the search begins anew.
+// rounds is how often the search begins anew, at most; tries is how often for a
+// number of boxes, so that the work is bounded.
 const rounds = 6
+
+func tries(boxes int) int { return rounds * 20 / (boxes + 20) }
 
 // lines returns the product of the lines through a cell: for each dimension the
 // classes that x may take there without leaving the set.
@@ -91,30 +115,31 @@ func (b box) key() string {
 	return string(k)
 }
 
-// forced takes forced boxes until there are none, and returns what is left.
-func (g *grid) forced(left diagram.Node, take func(box) error) (diagram.Node, error) {
+// forced takes forced boxes out of left until there are none.
+func (g *grid) forced(left *diagram.Node, limit int) (boxes []box, err error) {
 	without := func(b box) error {
-		if err := take(b); err != nil {
-			return err
-		}
 		n, err := g.node(b)
 		if err != nil {
 			return err
 		}
-		left, err = g.f.Without(left, n)
+		if boxes = append(boxes, b); limit > 0 && len(boxes) > limit {
+			return errTooMany
+		}
+		*left, err = g.f.Without(*left, n)
+		g.tidy()
 		return err
 	}
 	failed := map[string]bool{}
-	for progress := true; progress && left != diagram.None; {
+	for progress := true; progress && *left != diagram.None; {
 		progress = false
 		var sample [][]uint32
-		g.cells(left, func(x []uint32) bool {
+		g.cells(*left, func(x []uint32) bool {
 			sample = append(sample, slices.Clone(x))
 			return len(sample) < most
 		})
 		// whole products of lines first: the cheap test
 		for _, x := range sample {
-			if g.at(left, x) == 0 {
+			if g.at(*left, x) == 0 {
 				continue
 			}
 			b := g.lines(x)
@@ -127,17 +152,17 @@ func (g *grid) forced(left diagram.Node, take func(box) error) (diagram.Node, er
 				continue
 			}
 			if err := without(b); err != nil {
-				return 0, err
+				return nil, err
 			}
 			progress = true
 		}
-		if left == diagram.None {
+		if *left == diagram.None {
 			break
 		}
 		// then the uncovered part of the product
 		tried := map[string]bool{}
 		for _, x := range sample {
-			if g.at(left, x) == 0 {
+			if g.at(*left, x) == 0 {
 				continue
 			}
 			b := g.lines(x)
@@ -148,10 +173,10 @@ func (g *grid) forced(left diagram.Node, take func(box) error) (diagram.Node, er
 			}
 			n, err := g.node(b)
 			if err != nil {
-				return 0, err
+				return nil, err
 			}
-			if n, err = g.f.Within(left, n); err != nil {
-				return 0, err
+			if n, err = g.f.Within(*left, n); err != nil {
+				return nil, err
 			}
 			h := g.hull(n)
 			if !g.within(h) {
@@ -160,13 +185,13 @@ func (g *grid) forced(left diagram.Node, take func(box) error) (diagram.Node, er
 				}
 			}
 			if err := without(g.prime(h, nil)); err != nil {
-				return 0, err
+				return nil, err
 			}
 			clear(tried)
 			progress = true
 		}
 	}
-	return left, nil
+	return boxes, nil
 }
 
 // partners returns the bounding box of the cells of n that share a box with x,
@@ -266,8 +291,9 @@ func (g *grid) apart(left diagram.Node) int {
 
 // greedy covers a set: for an uncovered cell it takes, of the primes grown in
 // different orders, the one that covers most.
-func (g *grid) greedy(left diagram.Node, r *rand.Rand, try int) ([]box, error) {
+func (g *grid) greedy(left diagram.Node, r *rand.Rand, try, limit int) ([]box, error) {
 	var out []box
+	defer g.pin(&left)()
 	for left != diagram.None {
 		var seeds [][]uint32
 		g.cells(left, func(x []uint32) bool {
@@ -304,8 +330,11 @@ func (g *grid) greedy(left diagram.Node, r *rand.Rand, try int) ([]box, error) {
 				}
 			}
 		}
-		out = append(out, best)
+		if out = append(out, best); limit > 0 && len(out) > limit {
+			return nil, errTooMany
+		}
 		left = after
+		g.tidy()
 	}
 	return out, nil
 }
@@ -323,27 +352,27 @@ func (g *grid) order(r *rand.Rand) (out []int) {
 
 // shake takes out what the others cover, then a few times some boxes at once,
 // to cover their part again with fewer.
-func (g *grid) shake(left diagram.Node, list []box, r *rand.Rand) ([]box, error) {
-	list, err := g.irredundant(left, list)
+func (g *grid) shake(left *diagram.Node, list []box, r *rand.Rand) ([]box, error) {
+	list, err := g.irredundant(*left, list)
 	if err != nil {
 		return nil, err
 	}
-	for range 4 * rounds {
+	for range 4 * tries(len(list)) {
 		if len(list) < 2 {
 			break
 		}
 		r.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 		k := min(len(list), 2+r.IntN(3))
-		rest, err := g.minus(left, list[k:])
+		rest, err := g.minus(*left, list[k:])
 		if err != nil {
 			return nil, err
 		}
-		again, err := g.greedy(rest, r, 1)
+		again, err := g.greedy(rest, r, 1, 0)
 		if err != nil {
 			return nil, err
 		}
 		if len(again) <= k {
-			if list, err = g.irredundant(left, append(again, list[k:]...)); err != nil {
+			if list, err = g.irredundant(*left, append(again, list[k:]...)); err != nil {
 				return nil, err
 			}
 		}

@@ -15,7 +15,8 @@ type grid struct {
 	dims  []gridDim
 	atoms []int // number of classes in each dimension
 	f     *diagram.Forest
-	root  diagram.Node // the set: value 1
+	root  diagram.Node    // the set: value 1
+	pins  []*diagram.Node // held by callers; see tidy
 	dense []denseNode
 	top   int32 // root within dense
 	stamp []uint32

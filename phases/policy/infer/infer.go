@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -14,7 +15,7 @@ import (
 // Result is what a chain amounts to.
 type Result struct {
 	Chain   string
-	Policy  Policy
+	Policy  Policy         // no rules where even their number would be above the input's complexity, or memory was too little: see Kept
 	Before  int            // complexity of the input; see Policy.Complexity
 	After   int            // complexity of the policy, or of Kept
 	Bound   int            // no policy of boxes for this chain has fewer rules
@@ -45,8 +46,15 @@ func Infer(rs rules.Ruleset, chain string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if res.Dead, err = a.inspect(); err != nil {
+		return Result{}, err
+	}
 	for _, r := range regions {
-		matches, bound, err := a.boxes(r.set, res.Classes)
+		matches, bound, err := a.boxes(r.set, res.Classes, res.Before)
+		if errors.Is(err, errTooMany) || errors.Is(err, diagram.ErrTooLarge) {
+			res.Policy.Rules, res.Bound = nil, 0
+			return a.keeps(res), nil
+		}
 		if err != nil {
 			return Result{}, err
 		}
@@ -64,15 +72,18 @@ func Infer(rs rules.Ruleset, chain string) (Result, error) {
 	if err := a.origins(&res.Policy); err != nil {
 		return Result{}, err
 	}
-	if res.Dead, err = a.inspect(); err != nil {
-		return Result{}, err
-	}
 	res.Policy.name()
 	if res.After = res.Policy.Complexity(); res.After > res.Before {
-		res.Kept = a.kept(res.Dead)
-		res.After = ComplexityOf(*res.Kept, chain)
+		return a.keeps(res), nil
 	}
 	return res, nil
+}
+
+// keeps returns the result with the input itself, less what does nothing.
+func (a *analysis) keeps(res Result) Result {
+	res.Kept = a.kept(res.Dead)
+	res.After = ComplexityOf(*res.Kept, a.chain)
+	return res
 }
 
 // analysis is a chain as a diagram.
@@ -189,7 +200,8 @@ func (a *analysis) regions(root diagram.Node, want uint32) ([]region, error) {
 }
 
 // boxes covers a set with matches, of both families where they agree.
-func (a *analysis) boxes(set diagram.Node, classes map[string]int) ([]rules.Match, int, error) {
+// limit is the number of them above which it gives up; 0 is none.
+func (a *analysis) boxes(set diagram.Node, classes map[string]int, limit int) ([]rules.Match, int, error) {
 	var parts [][]rules.Match
 	bound := 0
 	for _, fam := range a.families {
@@ -202,7 +214,7 @@ func (a *analysis) boxes(set diagram.Node, classes map[string]int) ([]rules.Matc
 				classes[k] = max(classes[k], n)
 			}
 		}
-		list, least, err := g.cover()
+		list, least, err := g.cover(limit)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -291,8 +303,12 @@ func (r Result) Text(w io.Writer) error {
 	} else if err := r.Policy.Text(&b); err != nil {
 		return err
 	}
-	fmt.Fprintf(&b, "\ncomplexity %d before, %d after; %d rules", r.Before, r.After, len(r.Policy.Rules))
+	fmt.Fprintf(&b, "\ncomplexity %d before, %d after", r.Before, r.After)
+	if len(r.Policy.Rules) > 0 {
+		fmt.Fprintf(&b, "; %d rules", len(r.Policy.Rules))
+	}
 	switch {
+	case r.Kept != nil && len(r.Policy.Rules) == 0:
 	case r.Kept != nil:
 		b.WriteString(" would be needed without priorities")
 	case r.Minimal:

@@ -123,7 +123,7 @@ func (w *inspector) first(lo, hi int, all bool) (diagram.Node, error) {
 func (w *inspector) rest(lo, hi int, before, after diagram.Node) error {
 	if hi-lo == 1 {
 		i := lo
-		if w.state[i] == unmatched {
+		if w.state[i] == unmatched || w.a.flat[i].Default() { // a default cannot be taken out
 			return nil
 		}
 		open, err := w.f.Without(w.each[i], before)

@@ -67,7 +67,7 @@ func Roles(pairs [][2]int) (roles []Role, bound int, err error) {
 	if err := g.fromClasses(from, set, [][]int32{make([]int32, len(rows)), make([]int32, len(columns))}); err != nil {
 		return nil, 0, err
 	}
-	boxes, bound, err := g.cover()
+	boxes, bound, err := g.cover(0)
 	if err != nil {
 		return nil, 0, err
 	}
