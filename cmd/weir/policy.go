@@ -1,0 +1,29 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+var _ = register(func(e *env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "policy",
+		Short: "what existing rules amount to: infer, compare, query, matrix",
+		Long: `Reads rules that are there already and says what they amount to. Needs no daemon
+and no rights, and changes nothing. A FILE is one of these, told by its content:
+
+  iptables-save or ip6tables-save   both at once: fw.v4,fw.v6
+  nft -j list ruleset               or live: for this machine's own, by nft
+  a rollout plan                    its declared flows
+  what weir policy infer -o nft     wrote
+
+"-" is standard input. Sets that rules of iptables look into come from what
+ipset save wrote: --sets FILE. What the header of a packet does not decide (a
+uid, a mark, a rate) is a question of its own, never guessed; what is not
+understood is named with its line on stderr.`,
+	}
+	c.AddCommand(e.policyInfer("infer"), e.policyCompare("compare"), e.policyQuery(), e.policyMatrix())
+	return c
+})
+
+var _ = register(func(e *env) *cobra.Command { return e.policyInfer("infer") })
+var _ = register(func(e *env) *cobra.Command { return e.policyCompare("compare") })
