@@ -77,6 +77,9 @@ func (m *Machine) Advance(ctx context.Context, now time.Time, by Actor, digest s
 				return fmt.Errorf("cannot load revision %s: %w", r.ID, err)
 			}
 		}
+		if err := m.loadWays(ctx, f.Head); err != nil {
+			return err
+		}
 		return m.Kernel.Arm(ctx, nft.Arm{ID: f.Rules.ID, Entry: f.Rules.Entry, Tx: tx, Lease: lease, Spare: spare(h.Step, brownout > 0), Over: h.Over})
 	})
 	if err != nil {

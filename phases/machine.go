@@ -90,11 +90,17 @@ func (m *Machine) Look() nft.Look { return m.look }
 // History returns every record, oldest first.
 func (m *Machine) History() ([]Record, error) { return m.Journal.Records() }
 
-// append makes a record durable and part of the state.
+// append makes a record durable and part of the state. What failed may be in
+// the journal all the same, where only the disk's last word was an error: then
+// the state follows the journal, as the next process's will.
 func (m *Machine) append(r Record) (Record, error) {
 	r, err := m.Journal.Append(r)
 	if err != nil {
-		return r, fmt.Errorf("cannot write the journal: %w", err)
+		err = fmt.Errorf("cannot write the journal: %w", err)
+		if again := m.reload(); again != nil {
+			err = errors.Join(err, again)
+		}
+		return r, err
 	}
 	m.state.apply(r)
 	return r, nil
@@ -133,10 +139,22 @@ func (m *Machine) RecoverAs(ctx context.Context, now time.Time, by Actor) ([]Rec
 // act appends the intent, acts, looks, and appends what was seen. nil means:
 // seen in the kernel.
 func (m *Machine) act(ctx context.Context, now time.Time, intent Record, do func(tx string) error) error {
+	_, err := m.try(ctx, now, intent, do)
+	return err
+}
+
+// try is act; begun is false where the journal did not take the intent and
+// nothing was done.
+func (m *Machine) try(ctx context.Context, now time.Time, intent Record, do func(tx string) error) (begun bool, err error) {
 	if _, err := m.append(intent); err != nil {
-		return err
+		return false, err
 	}
-	failed := do(intent.Tx)
+	return true, m.outcome(ctx, now, intent, do(intent.Tx))
+}
+
+// outcome looks at what an intent came to, which the kernel answered with
+// failed.
+func (m *Machine) outcome(ctx context.Context, now time.Time, intent Record, failed error) error {
 	// What was sent may be in though the caller gave up: look all the same.
 	records, err := m.Recover(context.WithoutCancel(ctx), now)
 	for _, r := range records {
@@ -163,8 +181,8 @@ func (m *Machine) act(ctx context.Context, now time.Time, intent Record, do func
 // intent, it acts all the same and says so. The transaction is then one that
 // the journal does not know, and Recover adopts it.
 func (m *Machine) actAnyway(ctx context.Context, now time.Time, intent Record, do func(tx string) error) error {
-	err := m.act(ctx, now, intent, do)
-	if m.state.Tx[intent.Tx] {
+	begun, err := m.try(ctx, now, intent, do)
+	if begun {
 		return err
 	}
 	if failed := do(intent.Tx); failed != nil {

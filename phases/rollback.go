@@ -166,18 +166,42 @@ func (m *Machine) Restore(ctx context.Context, now time.Time, by Actor) error {
 	}
 	intent := Record{At: now, Kind: Intent, Op: OpRestore, Actor: by, Digest: m.state.Stable, Revision: f.Revision, Tx: tx, Words: "restored " + f.Step.Name,
 		Groups: m.state.WasBack}
+	var ways error // what is missing of them does not keep the gate open
 	err = m.act(ctx, now, intent, func(tx string) error {
 		for _, r := range []nft.Revision{f.OffRev, f.Rules} {
 			if err := m.Kernel.Load(ctx, r); err != nil {
 				return fmt.Errorf("cannot load revision %s: %w", r.ID, err)
 			}
 		}
+		ways = m.loadWays(ctx, f.Head)
 		return m.Kernel.Rollback(ctx, nft.Rollback{ID: f.Revision, Entry: f.Entry, Hooks: f.Hooks, Tx: tx, Kind: nft.TxRollback, Alert: m.state.WasBack})
 	})
-	if err != nil {
-		return fail(err)
+	switch {
+	case err != nil:
+		return fail(errors.Join(err, ways))
+	case ways != nil:
+		return fmt.Errorf("restored %s, but not every way back from it: %w", f.Step.Name, ways)
 	}
 	return nil
+}
+
+// loadWays loads what the ways back from a step lead to, so that their files
+// work without this program.
+func (m *Machine) loadWays(ctx context.Context, h Head) error {
+	var errs []error
+	for _, b := range h.Backouts {
+		if b.Digest == "" || slices.Contains(m.look.Loaded, b.Nft.ID) {
+			continue
+		}
+		f, err := m.frozen(b.Digest)
+		if err == nil {
+			err = m.Kernel.Load(ctx, f.Rules)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("cannot load %s: %w", b.To, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Drilled records that the unblock procedure was exercised, and how long it
