@@ -172,7 +172,7 @@ func hostHook(hooks []string) bool {
 
 // take adds one record to the evidence.
 func (d *Daemon) take(r flow.Record) {
-	if d.ofHoneypot(r) {
+	if d.ofHoneypot(r) || d.answering(r) {
 		return
 	}
 	p := d.machine.Plan()

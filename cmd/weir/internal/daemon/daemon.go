@@ -82,6 +82,7 @@ type Daemon struct {
 	lastErr    string               // last complaint of the tick, so that it is said once
 	pot        pot
 	judgeCache judgeCache
+	sessions   sessions     // into this machine, looked for when one is met
 	accessOf   *plans.Trust // what access was made of
 }
 

@@ -59,7 +59,9 @@ func (d *Daemon) takeCensus(ctx context.Context, now time.Time) error {
 	p := d.machine.Plan()
 	var open []flow.Record
 	err := capture.Dump(ctx, capture.Options{Now: d.cfg.Now}, func(r flow.Record) error {
-		open = append(open, r)
+		if !d.answering(r) {
+			open = append(open, r)
+		}
 		return nil
 	})
 	if err != nil {
