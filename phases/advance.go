@@ -15,6 +15,10 @@ import (
 // 0, is a lease that is meant to lapse: the step keeps its approvals, and it
 // cannot be confirmed.
 func (m *Machine) Advance(ctx context.Context, now time.Time, by Actor, digest string, brownout time.Duration, facts Facts) ([]GateResult, error) {
+	return m.arm(ctx, now, by, digest, brownout, nil, facts)
+}
+
+func (m *Machine) arm(ctx context.Context, now time.Time, by Actor, digest string, brownout time.Duration, alone *emergency, facts Facts) ([]GateResult, error) {
 	fail := func(err error) error { return fmt.Errorf("cannot arm: %w", err) }
 	if _, err := m.Recover(ctx, now); err != nil {
 		return nil, fail(err)
@@ -34,9 +38,11 @@ func (m *Machine) Advance(ctx context.Context, now time.Time, by Actor, digest s
 	if brownout > 0 && (len(h.Step.Brownouts) == 0 || brownout > slices.Max(h.Step.Brownouts)) {
 		return nil, fail(fmt.Errorf("%w: the plan has brownouts of %v before %s, not %s", ErrGate, h.Step.Brownouts, h.Step.Name, brownout))
 	}
-	uses, err := m.approved(h, now)
-	if err != nil {
-		return nil, fail(err)
+	var uses []uint64
+	if alone == nil {
+		if uses, err = m.approved(h, now); err != nil {
+			return nil, fail(err)
+		}
 	}
 	if len(facts.Missing) > 0 {
 		return nil, fail(fmt.Errorf("%w: %s", ErrLifeline, strings.Join(facts.Missing, ", ")))
@@ -44,6 +50,11 @@ func (m *Machine) Advance(ctx context.Context, now time.Time, by Actor, digest s
 	gates := Gates(m.plan, h.Step, facts, m.state, now)
 	if brownout > 0 {
 		gates = slices.DeleteFunc(gates, func(g GateResult) bool { return g.Gate == GateBrownouts })
+	}
+	if alone != nil {
+		gates = slices.DeleteFunc(gates, func(g GateResult) bool {
+			return g.Gate == GateBrownouts || g.Gate == GateWindow || g.Gate == GateFreeze
+		})
 	}
 	if bad := refusing(gates, true); len(bad) > 0 {
 		return gates, fail(fmt.Errorf("%w: %s", ErrGate, strings.Join(bad, "; ")))
@@ -65,7 +76,13 @@ func (m *Machine) Advance(ctx context.Context, now time.Time, by Actor, digest s
 	}
 	intent := Record{At: now, Kind: Intent, Op: OpArm, Actor: by, Digest: h.Digest(), Tx: tx, Lease: lease,
 		Brownout: brownout > 0, Uses: uses, Words: "arming " + h.Step.Name}
-	if h.Ask != nil && brownout == 0 {
+	switch {
+	case alone != nil:
+		lease = alone.statement.Lease
+		intent.Brownout, intent.Lease, intent.Emergency = true, lease, alone.statement.Reason
+		intent.Statement, intent.Signature, intent.Key, intent.Nonce = alone.text, alone.signature, alone.by.Key, alone.statement.Nonce
+		intent.Words = "arming " + h.Step.Name + " in an emergency: " + alone.statement.Reason
+	case h.Ask != nil && brownout == 0:
 		intent.Nonce = h.Ask.Nonce
 	}
 	err = m.act(ctx, now, intent, func(tx string) error {
@@ -115,13 +132,24 @@ func (m *Machine) Confirm(ctx context.Context, now time.Time, by Actor) error {
 		}
 		return fail(ErrNoTrial)
 	}
+	h := m.state.Heads[t.Digest]
+	var uses []uint64
+	var nonce string
 	switch {
-	case t.Brownout:
+	case t.Brownout && t.Emergency == "":
 		return fail(ErrBrownout)
 	case m.state.Pause != nil:
 		return fail(fmt.Errorf("%w (%s: %s)", ErrPaused, m.state.Pause.By.Name, m.state.Pause.Words))
+	case t.Emergency != "":
+		// The quorum signs afterwards, or it is void.
+		if h, err = m.waiting(t.Digest); err != nil {
+			return fail(err)
+		}
+		if uses, err = m.approved(h, now); err != nil {
+			return fail(err)
+		}
+		nonce = h.Ask.Nonce
 	}
-	h := m.state.Heads[t.Digest]
 	tx, err := m.newTx()
 	if err != nil {
 		return fail(err)
@@ -133,8 +161,13 @@ func (m *Machine) Confirm(ctx context.Context, now time.Time, by Actor) error {
 	case "keep":
 		c.SpareFor = keepFor
 	}
-	intent := Record{At: now, Kind: Intent, Op: OpConfirm, Actor: by, Digest: t.Digest, Tx: tx, Groups: c.NoBack, Words: "confirming " + h.Step.Name}
-	if err := m.act(ctx, now, intent, func(string) error { return m.Kernel.Confirm(ctx, c) }); err != nil {
+	intent := Record{At: now, Kind: Intent, Op: OpConfirm, Actor: by, Digest: t.Digest, Tx: tx, Groups: c.NoBack, Uses: uses, Nonce: nonce, Words: "confirming " + h.Step.Name}
+	if err := m.act(ctx, now, intent, func(string) error {
+		if err := m.spend(nonce); err != nil {
+			return err
+		}
+		return m.Kernel.Confirm(ctx, c)
+	}); err != nil {
 		if m.state.Trial == nil && m.lastLapsed() {
 			return fail(fmt.Errorf("%w: %w", ErrLapsed, err))
 		}

@@ -114,6 +114,7 @@ type Record struct {
 	Signature  []byte   `json:"signature,omitempty"`  // approved, denied: armoured, as ssh-keygen wrote it
 	Signatures [][]byte `json:"signatures,omitempty"` // trusted
 	Key        string   `json:"key,omitempty"`        // approved, denied: fingerprint
+	Emergency  string   `json:"emergency,omitempty"`  // arm: the signed reason
 	Nonce      string   `json:"nonce,omitempty"`      // denied, intent, trusted: spent by this
 	Trust      string   `json:"trust,omitempty"`      // trusted: hash of the file
 	TrustText  []byte   `json:"trustText,omitempty"`  // trusted: its bytes

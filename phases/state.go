@@ -79,6 +79,8 @@ type Trial struct {
 	Lease    time.Duration
 	Brownout bool
 	By       Actor
+
+	Emergency string // the reason; "" none
 }
 
 // Confirmed is a confirm in the past.
@@ -240,14 +242,17 @@ func (s *State) done(i, seen Record) {
 	}
 	switch i.Op {
 	case OpArm:
-		s.Trial = &Trial{Digest: i.Digest, Tx: i.Tx, At: i.At, Lease: i.Lease, Brownout: i.Brownout, By: i.Actor}
-		if i.Brownout {
+		s.Trial = &Trial{Digest: i.Digest, Tx: i.Tx, At: i.At, Lease: i.Lease, Brownout: i.Brownout, By: i.Actor, Emergency: i.Emergency}
+		if i.Brownout && i.Emergency == "" {
 			h := s.Heads[i.Digest]
 			s.Brown = append(s.Brown, Brown{h.Step.Name, h.Plan, i.At, i.Lease})
 		}
 	case OpConfirm:
 		h := s.Heads[i.Digest]
 		s.Trial = nil
+		if s.Request != nil && s.Request.Digest == i.Digest {
+			s.void(ErrUsed, seen.At) // the quorum signed an emergency
+		}
 		c := Confirmed{i.Digest, h.Step.Name, h.Plan, seen.At}
 		s.Stack = append(s.Stack, c)
 		s.Confirms = append(s.Confirms, c)

@@ -56,6 +56,8 @@ type TrialNow struct {
 	Brownout bool          `json:"brownout,omitempty"`
 	Observes bool          `json:"observes,omitempty"` // it may confirm itself
 	By       string        `json:"by,omitempty"`
+
+	Emergency string `json:"emergency,omitempty"` // the signed reason: armed by one signer, void unless the quorum signs
 }
 
 // Waiting is a frozen step that waits.
@@ -103,7 +105,7 @@ func (m *Machine) Status(now time.Time, f Facts) Status {
 	}
 	if t := s.Trial; t != nil {
 		h := s.Heads[t.Digest]
-		out.Trial = &TrialNow{Step: h.Step.Name, Digest: t.Digest, Revision: h.Revision, Left: m.look.Left, Brownout: t.Brownout, Observes: h.Step.Observes, By: t.By.Name}
+		out.Trial = &TrialNow{Step: h.Step.Name, Digest: t.Digest, Revision: h.Revision, Left: m.look.Left, Brownout: t.Brownout, Observes: h.Step.Observes, By: t.By.String(), Emergency: t.Emergency}
 	}
 	if m.state.Plan == "" {
 		return out

@@ -45,6 +45,8 @@ upon-step: sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd
 revision: rabcdefabcdef
 not-before: -
 not-after: 2026-03-03T09:00:00Z
+lease: -
+reason: -
 nonce: 55555555555555555555555555555555
 log-size: 0
 log-root: -
@@ -69,12 +71,36 @@ func TestStatement(t *testing.T) {
 		{"decision: approve\n", "decision: deny\ndecision: approve\n"}, {"log-root: -\n", "log-root: -\nmore: 1\n"}, {"plan: sha256:", "plan: sha1:"},
 		{"log-size: 0", "log-size: 00"}, {"09:00:00Z", "09:00:00.5Z"}, {"09:00:00Z", "10:00:00+01:00"}, {"nonce: 5", "nonce: G"},
 		{"target: desks reject\n", "target: desks reject"}, {"target: desks reject\n", "target: desks reject \n"}, {"desks reject", "desks\x1b[2Jreject"},
+		{"lease: -", "lease: 1h0m0s"}, {"reason: -", "reason: why"}, {"decision: approve", "decision: emergency"}, {"lease: -\n", ""},
 		{"not-after: 2026-03-03T09:00:00Z", "not-after: -"}, {"hash: evidence", "hash: input"},
 	} {
 		bad := strings.Replace(sampleText, c.old, c.new, 1)
 		if _, err := Parse([]byte(bad)); !errors.Is(err, ErrForm) {
 			t.Errorf("%q for %q is read: %v", c.new, c.old, err)
 		}
+	}
+}
+
+func TestEmergency(t *testing.T) {
+	s := sample()
+	s.Decision, s.Lease, s.Reason = Emergency, 90*time.Minute, "worm: on the desks, CHG-7"
+	got, err := Parse(s.Text())
+	if err != nil || !reflect.DeepEqual(got, s) {
+		t.Errorf("read back as %+v, %v", got, err)
+	}
+	for _, c := range []struct{ old, new string }{
+		{"lease: 1h30m0s", "lease: 90m"}, {"lease: 1h30m0s", "lease: -1h30m0s"}, {"lease: 1h30m0s", "lease: -"},
+		{"reason: worm: on the desks, CHG-7", "reason: -"}, {"subject: step", "subject: trust"},
+	} {
+		bad := strings.Replace(string(s.Text()), c.old, c.new, 1)
+		if _, err := Parse([]byte(bad)); !errors.Is(err, ErrForm) {
+			t.Errorf("%q for %q is read: %v", c.new, c.old, err)
+		}
+	}
+	other := s
+	other.Reason = "another"
+	if err := s.Matches(other); !errors.Is(err, ErrSubject) {
+		t.Errorf("another reason: %v", err)
 	}
 }
 

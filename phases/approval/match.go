@@ -36,6 +36,8 @@ func (s Statement) Matches(want Statement) error {
 		return differ(ErrLog, s.LogRoot, want.LogRoot)
 	case s.Decision != want.Decision:
 		return differ(ErrSubject, s.Decision, want.Decision)
+	case s.Lease != want.Lease || s.Reason != want.Reason:
+		return differ(ErrSubject, s.Reason, want.Reason)
 	}
 	return nil
 }

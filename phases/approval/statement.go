@@ -18,8 +18,9 @@ type Decision string
 
 // The decisions.
 const (
-	Approve Decision = "approve"
-	Deny    Decision = "deny"
+	Approve   Decision = "approve"
+	Deny      Decision = "deny"
+	Emergency Decision = "emergency" // arm it now, for the lease, without the quorum
 )
 
 // Subject is what a statement decides.
@@ -58,6 +59,8 @@ type Statement struct {
 	Revision string            // that would be armed; "-" for a trust file
 	Hashes   map[string]string // of the frozen step's parts, by name
 	Targets  []string          // what becomes of each group, for the eyes of the signer
+	Lease    time.Duration     // emergency: how long; whole seconds
+	Reason   string            // emergency: why; "" else
 }
 
 // MaxSize bounds a statement's text in bytes.
@@ -81,6 +84,15 @@ func (s Statement) Text() []byte {
 	line("revision", s.Revision)
 	line("not-before", moment(s.NotBefore))
 	line("not-after", moment(s.NotAfter))
+	lease, reason := "-", "-"
+	if s.Lease != 0 {
+		lease = s.Lease.String()
+	}
+	if s.Reason != "" {
+		reason = s.Reason
+	}
+	line("lease", lease)
+	line("reason", reason)
 	line("nonce", s.Nonce)
 	line("log-size", strconv.FormatUint(s.LogSize, 10))
 	line("log-root", s.LogRoot)
@@ -180,6 +192,14 @@ func (s *Statement) set(key, value string) (err error) {
 		s.NotBefore = at()
 	case "not-after":
 		s.NotAfter = at()
+	case "lease":
+		if value != "-" {
+			s.Lease, err = time.ParseDuration(value)
+		}
+	case "reason":
+		if value != "-" {
+			s.Reason = value
+		}
 	case "nonce":
 		s.Nonce = value
 	case "log-size":
@@ -213,7 +233,16 @@ func (s Statement) check() error {
 	for n, h := range s.Hashes {
 		errs = append(errs, hash("the hash of "+n, h, true))
 	}
-	if s.Decision != Approve && s.Decision != Deny {
+	switch s.Decision {
+	case Approve, Deny:
+		if s.Lease != 0 || s.Reason != "" {
+			errs = append(errs, errors.New("a lease or a reason, which only an emergency has"))
+		}
+	case Emergency:
+		if s.Lease <= 0 || s.Reason == "" || s.Subject != Step {
+			errs = append(errs, errors.New("an emergency has a lease and a reason"))
+		}
+	default:
 		errs = append(errs, fmt.Errorf("no decision %q", s.Decision))
 	}
 	if s.Subject != Step && s.Subject != Trust {
