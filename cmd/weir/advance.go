@@ -168,17 +168,14 @@ in: sign here, or print the statement, sign it elsewhere and bring the signature
 	}
 	c.Flags().BoolVar(&deny, "deny", false, "say no instead")
 	c.Flags().StringVar(&reason, "reason", "", "why")
-	c.Flags().BoolVar(&how.statement, "statement", false, "print what is signed, and decide nothing")
-	c.Flags().StringVar(&how.sign, "sign", "", "sign with this key file, by ssh-keygen; \"agent\": with a key in the agent")
-	c.Flags().StringVar(&how.signature, "signature", "", "bring a signature that was made elsewhere; \"-\": from stdin")
-	c.Flags().StringVar(&how.of, "of", "", "the statement that --signature is over; FILE, for FILE.sig")
-	c.MarkFlagsMutuallyExclusive("statement", "sign", "signature")
+	how.flags(c)
 	return c
 })
 
 var _ = register(func(e *env) *cobra.Command {
 	var yes bool
-	var brownout string
+	var brownout, reason, long string
+	var how approving
 	c := &cobra.Command{
 		Use:     "advance",
 		Aliases: []string{"promote"},
@@ -189,7 +186,14 @@ local yes suffices, it freezes the next step, shows what changes, asks, and arms
 
   weir advance                   freeze, show, ask, arm
   weir advance --yes             the same without asking
-  weir advance --brownout 2m     a short lease that is meant to lapse`,
+  weir advance --brownout 2m     a short lease that is meant to lapse
+
+Where approvals are signed, one signer alone may arm what waits, with a reason and
+for at most four hours, which the kernel ends. It can be kept only if the quorum
+signs meanwhile:
+
+  weir advance --emergency "worm on the desks, CHG-7" --for 2h --sign KEYFILE
+  weir advance --emergency "…" --for 2h --statement > st; weir advance --signature st.sig`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			in := api.AdvanceArgs{}
@@ -200,11 +204,21 @@ local yes suffices, it freezes the next step, shows what changes, asks, and arms
 				}
 				in.Brownout = d
 			}
+			if reason != "" || how.signature != "" {
+				return e.emergency(c.Context(), reason, long, how)
+			}
+			if how.sign != "" || how.statement {
+				return exit.Errorf(exit.Usage, "what is signed here is an emergency: --emergency REASON").WithHint("to approve a step: weir approve --sign KEYFILE")
+			}
 			return e.advance(c.Context(), in, yes)
 		},
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	c.Flags().StringVar(&brownout, "brownout", "", "arm for this long only, meant to lapse")
+	c.Flags().StringVar(&reason, "emergency", "", "arm without the quorum, for this reason")
+	c.Flags().StringVar(&long, "for", "1h", "how long the emergency is held, at most 4h")
+	how.flags(c)
+	c.MarkFlagsMutuallyExclusive("brownout", "emergency", "signature")
 	return c
 })
 
@@ -252,6 +266,34 @@ func (e *env) advance(ctx context.Context, in api.AdvanceArgs, yes bool) error {
 		return nil
 	}
 	fmt.Fprintf(e.out, "armed %s on trial; the kernel goes back by itself in %s\nkeep it: weir confirm    go back now: weir rollback\n", out.Step.Name, span(out.Left))
+	return nil
+}
+
+// emergency arms what waits on one signature.
+func (e *env) emergency(ctx context.Context, reason, long string, how approving) error {
+	lease, err := plans.ParseDuration(long)
+	if err != nil {
+		return exit.Errorf(exit.Usage, "%w", err)
+	}
+	of := api.StatementArgs{Emergency: reason, Lease: lease}
+	if how.statement {
+		return e.printStatement(ctx, of)
+	}
+	if how.sign == "" && how.signature == "" {
+		return exit.Errorf(exit.Approval, "an emergency is signed by one: --sign KEYFILE").WithHint("weir advance --help")
+	}
+	var in api.AdvanceArgs
+	if in.Statement, in.Signature, err = e.signature(ctx, of, how); err != nil {
+		return err
+	}
+	if in.Statement == nil {
+		return exit.Errorf(exit.Usage, "the statement that was signed is missing: --of FILE")
+	}
+	var out api.Advanced
+	if err := e.call(ctx, "advance", in, &out); err != nil {
+		return err
+	}
+	fmt.Fprintf(e.out, "EMERGENCY: %s is armed for %s and will lapse by itself\nkeep it: the quorum signs (weir approve), then weir confirm    go back now: weir rollback\n", out.Step.Name, span(out.Lease))
 	return nil
 }
 

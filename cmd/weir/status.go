@@ -99,7 +99,10 @@ func (e *env) showStatus(s api.Status) error {
 	}
 	if t := s.Trial; t != nil {
 		what := "confirm it: weir confirm"
-		if t.Brownout {
+		switch {
+		case t.Emergency != "":
+			what = "EMERGENCY by " + safe(t.By) + ": " + safe(t.Emergency) + "; void then, unless the quorum signs and it is confirmed"
+		case t.Brownout:
 			what = "a brownout, meant to lapse"
 		}
 		fmt.Fprintf(e.out, "on trial  %s, %s left as the kernel says; %s\n", t.Step, span(t.Left), what)

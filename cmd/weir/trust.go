@@ -111,6 +111,14 @@ type approving struct {
 	of        string // file with the statement of the signature
 }
 
+func (how *approving) flags(c *cobra.Command) {
+	c.Flags().BoolVar(&how.statement, "statement", false, "print what is signed, and decide nothing")
+	c.Flags().StringVar(&how.sign, "sign", "", "sign with this key file, by ssh-keygen; \"agent\": with a key in the agent")
+	c.Flags().StringVar(&how.signature, "signature", "", "bring a signature that was made elsewhere; \"-\": from stdin")
+	c.Flags().StringVar(&how.of, "of", "", "the statement that --signature is over; FILE, for FILE.sig")
+	c.MarkFlagsMutuallyExclusive("statement", "sign", "signature")
+}
+
 func (e *env) printStatement(ctx context.Context, in api.StatementArgs) error {
 	var st api.Statement
 	if err := e.call(ctx, "statement", in, &st); err != nil {
@@ -121,14 +129,20 @@ func (e *env) printStatement(ctx context.Context, in api.StatementArgs) error {
 }
 
 // signed fills in the signature of a decision.
-func (e *env) signed(ctx context.Context, in *api.ApproveArgs, how approving) error {
+func (e *env) signed(ctx context.Context, in *api.ApproveArgs, how approving) (err error) {
+	in.Statement, in.Signature, err = e.signature(ctx, api.StatementArgs{Digest: in.Digest, Deny: in.Deny}, how)
+	return err
+}
+
+// signature brings a signature, or makes one here. The statement is nil where a
+// signature came without.
+func (e *env) signature(ctx context.Context, of api.StatementArgs, how approving) (statement, signature []byte, err error) {
 	if how.signature != "" {
-		var err error
-		if in.Signature, err = e.readFile(how.signature); err != nil {
-			return err
+		if signature, err = e.readFile(how.signature); err != nil {
+			return nil, nil, err
 		}
-		if len(in.Signature) == 0 {
-			return exit.Errorf(exit.Approval, "%s holds no signature", how.signature)
+		if len(signature) == 0 {
+			return nil, nil, exit.Errorf(exit.Approval, "%s holds no signature", how.signature)
 		}
 		// ssh-keygen writes FILE.sig beside FILE.
 		if of, ok := strings.CutSuffix(how.signature, ".sig"); ok && how.of == "" {
@@ -137,26 +151,25 @@ func (e *env) signed(ctx context.Context, in *api.ApproveArgs, how approving) er
 			}
 		}
 		if how.of != "" {
-			in.Statement, err = e.readFile(how.of)
+			statement, err = e.readFile(how.of)
 		}
-		return err
+		return statement, signature, err
 	}
 	var st api.Statement
-	if err := e.call(ctx, "statement", api.StatementArgs{Digest: in.Digest, Deny: in.Deny}, &st); err != nil {
-		return err
+	if err := e.call(ctx, "statement", of, &st); err != nil {
+		return nil, nil, err
 	}
 	key := how.sign
 	if key == "agent" {
 		file, err := e.agentKey(ctx)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		defer os.RemoveAll(filepath.Dir(file))
 		key = file
 	}
-	sig, err := e.keygen(ctx, st.Text, "ssh-keygen", "-q", "-Y", "sign", "-n", approval.Namespace, "-f", key)
-	in.Statement, in.Signature = st.Text, sig
-	return err
+	signature, err = e.keygen(ctx, st.Text, "ssh-keygen", "-q", "-Y", "sign", "-n", approval.Namespace, "-f", key)
+	return st.Text, signature, err
 }
 
 func (e *env) keygen(ctx context.Context, stdin []byte, name string, args ...string) ([]byte, error) {

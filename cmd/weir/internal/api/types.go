@@ -96,6 +96,9 @@ type StatementArgs struct {
 	Digest string `json:"digest"`
 	Deny   bool   `json:"deny"`
 	Trust  bool   `json:"trust"` // about the trust file that is there now, not about a step
+
+	Emergency string        `json:"emergency,omitempty"` // the reason: to arm without the quorum
+	Lease     time.Duration `json:"lease,omitempty"`     // of the emergency
 }
 
 // Statement is a text to sign.
@@ -125,6 +128,9 @@ type TrustArgs struct {
 type AdvanceArgs struct {
 	Digest   string        `json:"digest"`
 	Brownout time.Duration `json:"brownout"`
+
+	Statement []byte `json:"statement,omitempty"` // an emergency, signed by one
+	Signature []byte `json:"signature,omitempty"`
 }
 
 // Advanced is an armed step.

@@ -76,6 +76,8 @@ func (d *Daemon) statement(ctx context.Context, c caller, in api.StatementArgs) 
 	switch {
 	case in.Trust:
 		s, err = d.machine.TrustStatement(c.now)
+	case in.Emergency != "":
+		s, err = d.machine.EmergencyStatement(c.now, in.Digest, in.Lease, in.Emergency)
 	case in.Deny:
 		s, err = d.machine.Statement(in.Digest, approval.Deny)
 	default:

@@ -188,7 +188,16 @@ func (d *Daemon) advance(ctx context.Context, c caller, in api.AdvanceArgs) (api
 	if err := d.startReaders(ctx); err != nil {
 		return api.Advanced{}, err
 	}
-	gates, err := d.machine.Advance(ctx, c.now, c.Actor, in.Digest, in.Brownout, facts)
+	var gates []phases.GateResult
+	if len(in.Signature) > 0 {
+		var signer string
+		gates, signer, err = d.machine.Emergency(ctx, c.now, c.Actor, in.Statement, in.Signature, facts)
+		if err == nil {
+			d.log.Warn("EMERGENCY: armed without its quorum", "step", step.Name, "signer", signer, "reason", d.machine.State().Trial.Emergency)
+		}
+	} else {
+		gates, err = d.machine.Advance(ctx, c.now, c.Actor, in.Digest, in.Brownout, facts)
+	}
 	if err != nil {
 		if !watched {
 			d.stopReaders()
