@@ -23,6 +23,9 @@ var crashRows = []struct {
 	{"one group", "apply drill to:enforce/block:desks", "group:desks resume"},
 	{"a changed plan", "apply drill to:enforce/block:desks", "apply:2 req ok arm yes"},
 	{"restoring", "apply drill to:enforce/block:desks delete look", "restore"},
+	{"seeing a lapse", "apply drill to:enforce/alert req ok arm lapse", "look"},
+	{"seeing a deletion", "apply drill to:enforce/block:desks delete", "look"},
+	{"seeing a rollback by hand", "apply drill to:enforce/block:desks hand", "look"},
 }
 
 // TestCrashSweep strikes call n of kernel, journal and files, for each n, in
@@ -46,6 +49,9 @@ func TestCrashSweep(t *testing.T) {
 
 func sweep(t *testing.T, real bool, before, struck string) {
 	lease := 10 * time.Second
+	if strings.Contains(before, "lapse") {
+		lease = 2 * time.Second
+	}
 	if !real {
 		lease = time.Hour
 	}
@@ -62,7 +68,7 @@ func sweep(t *testing.T, real bool, before, struck string) {
 	}
 	total, names := w.p.n, w.p.names
 	w.stop()
-	if total < 3 {
+	if total < 2 {
 		t.Fatalf("%s: only %d calls", struck, total)
 	}
 	for _, m := range []mode{killAfter, failBefore, failAfter} {
@@ -78,7 +84,7 @@ func sweep(t *testing.T, real bool, before, struck string) {
 				i, err := w.strike(words)
 				defer func() {
 					if t.Failed() {
-						t.Logf("struck %s in %s (%v)\n%s", w.p.fired, words[min(i, len(words)-1)], err, w.history())
+						t.Logf("struck %s in %s (%v)\n%s", names[n-1], words[min(i, len(words)-1)], err, w.history())
 					}
 				}()
 				if w.p.fired == "" {
@@ -87,9 +93,16 @@ func sweep(t *testing.T, real bool, before, struck string) {
 				if w.p.fired == "journal.Append seen" && m != killAfter && !strings.Contains(fmt.Sprint(err), "seen in the kernel") {
 					t.Errorf("%s: done, and the answer does not say so: %v", words[i], err)
 				}
-				w.p.at = 0
+				fired := w.p.fired
 				w.stop()
 				w.start()
+				// The recovery is struck as well, now and then.
+				w.p.arm(n%3, []mode{killAfter, failBefore, failAfter}[n/3%3])
+				if _, dead := w.attempt("look"); dead != "" || n%2 == 0 {
+					w.stop()
+					w.start()
+				}
+				w.p.arm(0, "")
 				if _, err := w.m.Recover(ctx, w.now); err != nil {
 					t.Fatal(err)
 				}
@@ -98,7 +111,7 @@ func sweep(t *testing.T, real bool, before, struck string) {
 					i-- // everything was done though a call failed
 				}
 				if got != views[i] && got != views[i+1] {
-					t.Errorf("struck %s in %s:\nbefore %+v\nafter  %+v\nis     %+v", w.p.fired, words[i], views[i], views[i+1], got)
+					t.Errorf("struck %s in %s:\nbefore %+v\nafter  %+v\nis     %+v", fired, words[i], views[i], views[i+1], got)
 				}
 				w.holds()
 				if m == killAfter {
@@ -130,4 +143,44 @@ func (w *world) strike(words []string) (int, error) {
 		}
 	}
 	return len(words), nil
+}
+
+// TestDeadline: whoever armed a step is killed, and nobody is left. Its end comes
+// when the lease says, connections and all; the next process says so and
+// confirms nothing.
+func TestDeadline(t *testing.T) {
+	for _, at := range []string{"kernel.Arm", "journal.Append seen"} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, newGround(t, true, nil), 2*time.Second)
+			defer w.stop()
+			w.run("apply drill to:enforce/alert req ok")
+			w.p.killAt = at
+			if _, dead := w.attempt("arm"); dead != at {
+				t.Fatalf("died at %q", dead)
+			}
+			w.p.killAt = ""
+			w.stop()
+			if got := w.g.passes(w); got != "desks4:9999 desks6:9999" {
+				t.Errorf("on trial, and denied is %q", got)
+			}
+			must(t, w.lapse())
+			if took := time.Since(w.armed); took < w.lease-50*time.Millisecond || took > w.lease+time.Second {
+				t.Errorf("a trial of %v ended after %v", w.lease, took)
+			}
+			if got := w.g.passes(w); got != "" {
+				t.Errorf("after the deadline denied is %q", got)
+			}
+			w.start()
+			w.run("look")
+			if v, s := w.view(), w.m.State(); v.Step != "enforce/alert" || v.Trial != "" || !s.LastLapse {
+				t.Errorf("afterwards %+v, lapsed %v", v, s.LastLapse)
+			}
+			if err := w.do("yes"); !errors.Is(err, phases.ErrLapsed) {
+				t.Errorf("confirmed what is over: %v", err)
+			}
+			w.holds()
+			w.goesOn()
+		})
+	}
 }

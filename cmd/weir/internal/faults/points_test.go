@@ -36,9 +36,11 @@ type points struct {
 	n     int
 	at    int // the call at which the fault is; 0: none
 	mode  mode
-	err   error  // with which it fails; nil: errInjected alone
-	fired string // the name of the call that it struck
-	names []string
+	err   error    // with which it fails; nil: errInjected alone
+	fired string   // the name of the call that it struck
+	names []string // of the calls so far
+
+	killAt string // a call by name after which the process dies; "": none
 }
 
 // arm puts the fault at the nth call from now; n 0 takes it away.
@@ -47,6 +49,10 @@ func (p *points) arm(n int, m mode) { *p = points{at: n, mode: m} }
 func (p *points) pass(name string, do func() error) error {
 	p.n++
 	p.names = append(p.names, name)
+	if p.killAt == name {
+		_ = do()
+		panic(killed{name})
+	}
 	if p.at == 0 || p.n != p.at {
 		return do()
 	}
