@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"testing"
+	"time"
 
 	"weir/phases/flow"
 	"weir/phases/policy/rules"
@@ -160,5 +161,35 @@ func BenchmarkBuild(b *testing.B) {
 			runtime.ReadMemStats(&m)
 			b.ReportMetric(float64(m.Sys)/(1<<20), "MB")
 		})
+	}
+}
+
+// TestTenThousandRulesInTime holds the promise of time and memory: 1 s and
+// 300 MB on one core.
+func TestTenThousandRulesInTime(t *testing.T) {
+	rs := sample.Ruleset(rand.New(rand.NewPCG(1, 10000)), sample.Shape{Rules: 10000, Hosts: 1000, Narrow: true})
+	flat, err := rules.Flatten(rs, "FORWARD")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	s, f := NewSpace(flat), NewForest(0)
+	n, err := s.Build(f, flat, Outcomes)
+	took := time.Since(start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	t.Logf("%v, %d MB from the system", took, m.Sys>>20)
+	if took > time.Second || m.Sys > 300<<20 {
+		t.Errorf("%v and %d MB, want 1 s and 300 MB", took, m.Sys>>20)
+	}
+	packets := sample.NewPackets(rand.New(rand.NewPCG(2, 2)), rs)
+	for range 500 {
+		p := packets.Next()
+		if v, err := rules.Decide(rs, "FORWARD", p); err != nil || f.At(n, s.Locate(p)) != meaning[v.Action] {
+			t.Fatalf("%s: %v %v, the diagram says %d", p, v.Action, err, f.At(n, s.Locate(p)))
+		}
 	}
 }

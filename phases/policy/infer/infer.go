@@ -37,7 +37,9 @@ func Infer(rs rules.Ruleset, chain string) (Result, error) {
 	}
 	res := Result{Chain: chain, Before: ComplexityOf(rs, chain), Notes: rs.Notes, Classes: map[string]int{}}
 	res.Policy.Families = a.families
-	res.Policy.Denies = a.otherwise() == rules.Accept
+	values := a.f.Values(a.root)
+	some := func(v uint32) bool { return slices.Contains(values, v) }
+	res.Policy.Denies = a.otherwise() == rules.Accept && some(diagram.Accepted) && some(diagram.Dropped)
 	want := diagram.Accepted
 	if res.Policy.Denies {
 		want = diagram.Dropped

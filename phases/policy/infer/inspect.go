@@ -47,14 +47,21 @@ func (a *analysis) inspect() (Inspection, error) {
 			w.state[i] = unmatched
 		}
 	}
-	if n > 0 {
+	// A line that several jumps reach is several rules here: it stays if one of
+	// them must, and then what the others do counts too.
+	w.stays = map[place]bool{}
+	for again := true; again; {
 		if err := w.rest(0, n, diagram.None, diagram.None); err != nil {
 			return Inspection{}, err
 		}
-	}
-	type place struct {
-		file string
-		line int
+		again = false
+		for i, r := range a.flat {
+			k := place{r.Rule.File, r.Rule.Line}
+			if w.state[i] == live && !r.Default() && !w.stays[k] {
+				w.stays[k] = true
+				again = again || w.several(k)
+			}
+		}
 	}
 	worst := map[place]int{}
 	var order []rules.Rule
@@ -96,6 +103,26 @@ type inspector struct {
 	f     *diagram.Forest
 	each  []diagram.Node // each rule alone
 	state []int
+	stays map[place]bool // lines that do something
+}
+
+// place is where a rule is written.
+type place struct {
+	file string
+	line int
+}
+
+// several says whether a line is several rules, of which some do nothing yet;
+// all of those become live.
+func (w *inspector) several(k place) bool {
+	found := false
+	for i, r := range w.a.flat {
+		if s := w.state[i]; r.Rule.File == k.file && r.Rule.Line == k.line && (s == shadowed || s == redundant) {
+			w.state[i] = live
+			found = true
+		}
+	}
+	return found
 }
 
 // first returns the diagram of some rules, without those that do nothing.
@@ -123,9 +150,10 @@ func (w *inspector) first(lo, hi int, all bool) (diagram.Node, error) {
 func (w *inspector) rest(lo, hi int, before, after diagram.Node) error {
 	if hi-lo == 1 {
 		i := lo
-		if w.state[i] == unmatched || w.a.flat[i].Default() { // a default cannot be taken out
+		if r := w.a.flat[i]; w.state[i] == unmatched || r.Default() || w.stays[place{r.Rule.File, r.Rule.Line}] { // a default cannot be taken out
 			return nil
 		}
+		w.state[i] = live
 		open, err := w.f.Without(w.each[i], before)
 		if err != nil {
 			return err

@@ -2,6 +2,8 @@ package infer
 
 import (
 	"math/rand/v2"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -265,6 +267,38 @@ func TestQueryIsExact(t *testing.T) {
 		if a.Denied != nil {
 			if v, _ := rules.Decide(rs, "FORWARD", *a.Denied); v.Action == rules.Accept || !q.Matches(*a.Denied) {
 				t.Errorf("seed %d: %s is no denied packet of the question", seed, a.Denied)
+			}
+		}
+	}
+}
+
+// TestMatrixIsWhoReachesWhom asks the interpreter for pairs of addresses.
+func TestMatrixIsWhoReachesWhom(t *testing.T) {
+	for seed := range uint64(30) {
+		r := rand.New(rand.NewPCG(seed, 15))
+		rs := sample.Ruleset(r, sample.Shape{Rules: 40, Chains: 2, Hosts: 6, Narrow: true})
+		svc := flow.Single(flow.TCP, 443)
+		for _, fam := range rs.Families {
+			m, err := MatrixOf(rs, "FORWARD", svc, fam)
+			if err != nil {
+				t.Fatal(err)
+			}
+			of := func(a netip.Addr) int {
+				return slices.IndexFunc(m.Classes, func(c []rules.AddrRange) bool {
+					return slices.ContainsFunc(c, func(x rules.AddrRange) bool { return x.Contains(a) })
+				})
+			}
+			packets := sample.NewPackets(r, rs)
+			for range 2000 {
+				p := packets.Next()
+				if flow.FamilyOf(p.Src) != fam {
+					continue
+				}
+				p.Service, p.State = rules.ServiceOf(flow.TCP, 443), rules.New
+				v, _ := rules.Decide(rs, "FORWARD", p)
+				if i, j := of(p.Src), of(p.Dst); m.Reaches(i, j) != (v.Action == rules.Accept) {
+					t.Fatalf("seed %d: %s is %s, but the matrix says %t", seed, p, v.Action, m.Reaches(i, j))
+				}
 			}
 		}
 	}
