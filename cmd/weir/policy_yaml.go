@@ -46,6 +46,9 @@ func (e *env) inferPlan(s source, o planOptions) error {
 	if err != nil {
 		return exit.Errorf(exit.Failed, "%w", err)
 	}
+	if res.Kept != nil && len(res.Policy.Rules) == 0 {
+		return exit.Errorf(exit.Refused, "the rules are too many boxes for a plan: no policy without priorities was found").WithHint("weir policy infer -o nft")
+	}
 	w := planWriter{options: o, fams: res.Policy.Families}
 	for _, f := range w.fams {
 		w.inside = w.inside.plus(inside.of(f))
@@ -72,33 +75,37 @@ func (e *env) inferPlan(s source, o planOptions) error {
 }
 
 // allowing writes a chain so that its default is to drop: what is accepted
-// without a condition, by a rule or by default, is accepted for each family.
+// without a condition, by a rule or by default, is accepted by halves, so that
+// the policy lists what is allowed and not what is denied.
 func allowing(rs rules.Ruleset, chain string) rules.Ruleset {
-	out := rules.Ruleset{Families: rs.Families, Chains: slices.Clone(rs.Chains)}
-	for i, c := range out.Chains {
-		if c.Name != chain {
-			continue
-		}
-		x := &rules.Chain{Name: c.Name, Hook: c.Hook, Default: rules.Drop}
+	out := rules.Ruleset{Families: rs.Families}
+	for _, c := range rs.Chains {
+		x := &rules.Chain{Name: c.Name, Hook: c.Hook, Default: c.Default}
 		list := c.Rules
-		if c.Default == rules.Accept {
-			list = append(slices.Clone(list), rules.Rule{Text: "the chain's default", Action: rules.Accept})
+		if c.Name == chain && c.Default == rules.Accept {
+			x.Default, list = rules.Drop, append(slices.Clone(list), rules.Rule{Text: "the chain's default", Action: rules.Accept})
 		}
 		for _, r := range list {
-			if r.Action != rules.Accept || r.Match.Family != "" {
+			m := r.Match
+			if r.Action != rules.Accept || len(m.Src)+len(m.Dst)+len(m.Services)+len(m.SrcPorts)+len(m.In)+len(m.Out)+len(m.Tests) > 0 || m.States != 0 {
 				x.Rules = append(x.Rules, r)
 				continue
 			}
-			for _, fam := range []flow.Family{flow.IPv4, flow.IPv6} {
-				one := r
-				one.Match.Family = fam
-				x.Rules = append(x.Rules, one)
+			for _, half := range halves {
+				if m.Family == "" || m.Family == flow.FamilyOf(half.Addr()) {
+					one := r
+					one.Match.Family = flow.FamilyOf(half.Addr())
+					one.Match.Src = []rules.Addrs{{Ranges: rangesOf(half)}}
+					x.Rules = append(x.Rules, one)
+				}
 			}
 		}
-		out.Chains[i] = x
+		out.Chains = append(out.Chains, x)
 	}
 	return out
 }
+
+var halves = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/1"), netip.MustParsePrefix("128.0.0.0/1"), netip.MustParsePrefix("::/1"), netip.MustParsePrefix("8000::/1")}
 
 // provePlan reads a plan as rules and compares it with the rules that it was
 // made from: the same, or, where some were left out, nothing more.

@@ -183,6 +183,27 @@ func TestFamiliesOfTables(t *testing.T) {
 	}
 }
 
+// TestRejectSaysItsFamily: nft lists "meta nfproto ipv6 reject" without the
+// first half.
+func TestRejectSaysItsFamily(t *testing.T) {
+	rs, err := Read("x", doc(rule(`{"reject": {"type": "icmpv6", "expr": "port-unreachable"}}`), rule(`{"reject": {"type": "tcp reset"}}`), rule(`{"reject": null}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		p    rules.Packet
+		line int
+	}{
+		{packet("fd00::1", "fd00::2", rules.ServiceOf(flow.UDP, 1)), 3},
+		{packet("10.0.0.1", "10.0.0.2", rules.ServiceOf(flow.TCP, 1)), 4},
+		{packet("10.0.0.1", "10.0.0.2", rules.ServiceOf(flow.UDP, 1)), 5},
+	} {
+		if v, err := rules.Decide(rs, "f", c.p); err != nil || v.Rule.Line != c.line {
+			t.Errorf("%s: by line %d %v, want %d", c.p, v.Rule.Line, err, c.line)
+		}
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	b, err := os.ReadFile("testdata/sample.json")
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"weir/phases/flow"
 	"weir/phases/policy/rules"
 )
 
@@ -97,6 +98,9 @@ func (s *statements) statement(kind string, v any) error {
 		return nil
 	}
 	if a, ok := verdicts[kind]; ok {
+		if kind == "reject" {
+			s.implied(v)
+		}
 		s.end(a, "")
 		return nil
 	}
@@ -135,6 +139,20 @@ func (s *statements) statement(kind string, v any) error {
 		s.test(text+" matches", false, true)
 	}
 	return nil
+}
+
+// implied narrows to what the kind of a reject asks for: nft leaves out of its
+// list a match of the family or of tcp before it.
+func (s *statements) implied(v any) {
+	m, _ := v.(map[string]any)
+	switch str(m, "type") {
+	case "icmp":
+		s.and(rules.Match{Family: flow.IPv4})
+	case "icmpv6":
+		s.and(rules.Match{Family: flow.IPv6})
+	case "tcp reset":
+		s.and(rules.Match{Services: []rules.Services{{Ranges: []rules.ServiceRange{rules.Protocol(flow.TCP)}}}})
+	}
 }
 
 // rated says whether an update of a set carries a rate.
