@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -164,6 +165,16 @@ func BenchmarkBuild(b *testing.B) {
 	}
 }
 
+// busy is the time that processors worked for this process: unlike the clock it
+// does not count what others do on the machine.
+func busy(t testing.TB) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // TestTenThousandRulesInTime holds the promise of time and memory: 1 s and
 // 300 MB on one core.
 func TestTenThousandRulesInTime(t *testing.T) {
@@ -172,10 +183,10 @@ func TestTenThousandRulesInTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start := time.Now()
+	start := busy(t)
 	s, f := NewSpace(flat), NewForest(0)
 	n, err := s.Build(f, flat, Outcomes)
-	took := time.Since(start)
+	took := busy(t) - start
 	if err != nil {
 		t.Fatal(err)
 	}
