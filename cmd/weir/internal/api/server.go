@@ -12,6 +12,7 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -40,6 +41,8 @@ type Handler func(ctx context.Context, peer Peer, args json.RawMessage) (any, er
 type Server struct {
 	Verbs map[string]Handler
 	Allow func(p Peer, verb string) error // asked before anything of a call is read; nil: all may
+
+	limit limiter
 }
 
 // Listen makes the socket with mode 0660. A socket that nobody answers on is
@@ -65,7 +68,9 @@ func Listen(path string) (net.Listener, error) {
 // Serve answers on l until ctx is done.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
-		Handler: s,
+		Handler:           s,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       time.Minute,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			p, err := peerOf(c)
 			if err != nil {
@@ -105,6 +110,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !found || h == nil || r.Method != http.MethodPost {
 		fail(exit.Errorf(exit.Usage, "the daemon knows no %s %s", r.Method, r.URL.Path).
 			WithHint("the command and the daemon may be of different versions: weir version"))
+		return
+	}
+	if !s.limit.take(peer.UID, time.Now()) {
+		fail(exit.Errorf(exit.Refused, "too many calls by %s", peer.Name).WithHint("wait a second"))
 		return
 	}
 	if s.Allow != nil {
