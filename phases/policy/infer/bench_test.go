@@ -86,3 +86,37 @@ func TestLargeSnapshotsInTime(t *testing.T) {
 		t.Errorf("it took %v, more than 5 s", took)
 	}
 }
+
+// BenchmarkRoles finds the roles of many endpoints that are of few kinds.
+func BenchmarkRoles(b *testing.B) {
+	for _, n := range []int{1500, 150000} {
+		b.Run(fmt.Sprintf("users=%d", n), func(b *testing.B) {
+			r := rand.New(rand.NewPCG(9, 9))
+			kinds := make([][]int, 200)
+			for k := range kinds {
+				for range 20 {
+					kinds[k] = append(kinds[k], r.IntN(5000))
+				}
+			}
+			var pairs [][2]int
+			for u := range n {
+				for range 2 {
+					for _, p := range kinds[r.IntN(len(kinds))] {
+						pairs = append(pairs, [2]int{u, p})
+					}
+					if r.IntN(10) > 0 {
+						break // most are of one kind alone
+					}
+				}
+			}
+			for b.Loop() {
+				roles, bound, err := Roles(pairs)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64(len(roles)), "roles")
+				b.ReportMetric(float64(bound), "bound")
+			}
+		})
+	}
+}

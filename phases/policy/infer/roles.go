@@ -39,17 +39,19 @@ func Roles(pairs [][2]int) (roles []Role, bound int, err error) {
 	from := diagram.NewForest(0)
 	var runs []diagram.Run
 	for i, u := range rows {
-		has := make([]bool, len(columns))
-		for _, p := range users[u] {
-			has[at[p]] = true
-		}
+		list := users[u]
+		slices.Sort(list)
 		var line []diagram.Run
-		for c, yes := range has {
-			child := diagram.None
-			if yes {
-				child = diagram.Terminal(1)
+		next := 0 // first column not yet in the line
+		for _, p := range slices.Compact(list) {
+			if c := at[p]; c > next {
+				line = append(line, diagram.Run{Hi: uint32(c - 1), Child: diagram.None})
 			}
-			line = append(line, diagram.Run{Hi: uint32(c), Child: child})
+			next = at[p] + 1
+			line = append(line, diagram.Run{Hi: uint32(next - 1), Child: diagram.Terminal(1)})
+		}
+		if next < len(columns) {
+			line = append(line, diagram.Run{Hi: uint32(len(columns) - 1), Child: diagram.None})
 		}
 		n, err := from.Decide(1, line)
 		if err != nil {
