@@ -175,6 +175,9 @@ func busy(t testing.TB) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// slower is by how much the process may be slower than its limits.
+var slower = 1
+
 // TestTenThousandRulesInTime holds the promise of time and memory: 1 s and
 // 300 MB on one core.
 func TestTenThousandRulesInTime(t *testing.T) {
@@ -193,7 +196,7 @@ func TestTenThousandRulesInTime(t *testing.T) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	t.Logf("%v, %d MB from the system", took, m.Sys>>20)
-	if took > time.Second || m.Sys > 300<<20 {
+	if took > time.Duration(slower)*time.Second || m.Sys > uint64(slower)*300<<20 {
 		t.Errorf("%v and %d MB, want 1 s and 300 MB", took, m.Sys>>20)
 	}
 	packets := sample.NewPackets(rand.New(rand.NewPCG(2, 2)), rs)

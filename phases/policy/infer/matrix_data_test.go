@@ -88,7 +88,7 @@ func TestMatricesAreTheVerifiedOnes(t *testing.T) {
 			continue
 		}
 		t.Logf("%s tcp/%d: %v", c.file, c.port, took)
-		if len(m.Classes) != c.classes || len(m.Edges) != c.edges || took > 500*time.Millisecond {
+		if len(m.Classes) != c.classes || len(m.Edges) != c.edges || took > time.Duration(slower)*500*time.Millisecond {
 			var b strings.Builder
 			m.Text(&b)
 			t.Errorf("%s tcp/%d: %d classes, %d edges in %v; want %d, %d in 0.5 s\n%s", c.file, c.port, len(m.Classes), len(m.Edges), took, c.classes, c.edges, b.String())
