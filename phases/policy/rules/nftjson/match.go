@@ -15,7 +15,11 @@ func (s *statements) match(m map[string]any) error {
 		if why != "" {
 			s.r.note("%s: undecided", why)
 		}
+		s.and(implied(left))
 		text := show(left) + " " + show(right)
+		if mask, ok := flagsOf(left); ok && (op == "==" || op == "!=") {
+			text = "tcp flags " + show(right) + " / " + mask
+		}
 		if op != "==" && op != "!=" && op != "in" && op != "" {
 			text = show(left) + " " + op + " " + show(right)
 			not = false
@@ -64,6 +68,52 @@ func (s *statements) match(m map[string]any) error {
 	}
 	s.and(ways...) // none: a rule that matches nothing is no rule
 	return nil
+}
+
+// implied is what nft leaves out of its list before an expression that only
+// some packets have: their family or protocol.
+func implied(left any) (m rules.Match) {
+	proto := func(p flow.Proto) {
+		m = m.And(rules.Match{Services: []rules.Services{{Ranges: []rules.ServiceRange{rules.Protocol(p)}}}})
+	}
+	switch x := left.(type) {
+	case []any:
+		for _, e := range x {
+			m = m.And(implied(e))
+		}
+	case map[string]any:
+		for k, v := range x {
+			in, _ := v.(map[string]any)
+			switch name := str(in, "protocol"); {
+			case k == "payload" && (name == "ip" || name == "icmp"), k == "ip option":
+				m = m.And(rules.Match{Family: flow.IPv4})
+			case k == "payload" && (name == "ip6" || name == "icmpv6"), k == "exthdr":
+				m = m.And(rules.Match{Family: flow.IPv6})
+			}
+			if p, err := flow.ParseProto(str(in, "protocol")); err == nil && k == "payload" {
+				proto(p)
+			}
+			switch k {
+			case "tcp option":
+				proto(flow.TCP)
+			case "sctp chunk":
+				proto(flow.SCTP)
+			case "concat", "&", "|", "^", "<<", ">>":
+				m = m.And(implied(v))
+			}
+		}
+	}
+	return m
+}
+
+// flagsOf returns the mask where the left side is tcp flags and a mask.
+func flagsOf(left any) (string, bool) {
+	m, _ := left.(map[string]any)
+	parts := list(m["&"])
+	if len(parts) != 2 || show(parts[0]) != "tcp flags" {
+		return "", false
+	}
+	return show(parts[1]), true
 }
 
 // elements resolves the right side: a named or anonymous set, a list of flags

@@ -204,6 +204,36 @@ func TestRejectSaysItsFamily(t *testing.T) {
 	}
 }
 
+// TestUndecidedMatchesSayTheirProtocol: nft lists "meta l4proto tcp tcp flags …"
+// without the first half.
+func TestUndecidedMatchesSayTheirProtocol(t *testing.T) {
+	match := func(left, right string) string {
+		return doc(rule(`{"match": {"op": "==", "left": ` + left + `, "right": ` + right + `}}, {"drop": null}`))
+	}
+	for _, c := range []struct {
+		text, test string
+		yes, no    rules.Packet
+	}{
+		{match(`{"&": [{"payload": {"protocol": "tcp", "field": "flags"}}, ["syn", "ack"]]}`, `"syn"`), "tcp flags syn / syn,ack",
+			packet("10.0.0.1", "10.0.0.2", rules.ServiceOf(flow.TCP, 1)), packet("10.0.0.1", "10.0.0.2", rules.ServiceOf(flow.UDP, 1))},
+		{match(`{"payload": {"protocol": "ip6", "field": "hoplimit"}}`, `5`), "ip6 hoplimit 5",
+			packet("fd00::1", "fd00::2", rules.ServiceOf(flow.TCP, 1)), packet("10.0.0.1", "10.0.0.2", rules.ServiceOf(flow.TCP, 1))},
+		{match(`{"tcp option": {"name": "maxseg", "field": "size"}}`, `5`), "tcp option field size name maxseg 5",
+			packet("10.0.0.1", "10.0.0.2", rules.ServiceOf(flow.TCP, 1)), packet("10.0.0.1", "10.0.0.2", rules.ServiceOf(flow.UDP, 1))},
+	} {
+		rs, err := Read("x", c.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for want, p := range map[rules.Action]rules.Packet{rules.Drop: c.yes, rules.Accept: c.no} {
+			yes(c.test)(&p)
+			if v, err := rules.Decide(rs, "f", p); err != nil || v.Action != want {
+				t.Errorf("%s: %s %v, want %s; %+v", p, v.Action, err, want, rs.Chain("f").Rules)
+			}
+		}
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	b, err := os.ReadFile("testdata/sample.json")
 	if err != nil {

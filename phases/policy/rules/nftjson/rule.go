@@ -99,7 +99,7 @@ func (s *statements) statement(kind string, v any) error {
 	}
 	if a, ok := verdicts[kind]; ok {
 		if kind == "reject" {
-			s.implied(v)
+			s.rejects(v)
 		}
 		s.end(a, "")
 		return nil
@@ -141,9 +141,9 @@ func (s *statements) statement(kind string, v any) error {
 	return nil
 }
 
-// implied narrows to what the kind of a reject asks for: nft leaves out of its
+// rejects narrows to what the kind of a reject asks for: nft leaves out of its
 // list a match of the family or of tcp before it.
-func (s *statements) implied(v any) {
+func (s *statements) rejects(v any) {
 	m, _ := v.(map[string]any)
 	switch str(m, "type") {
 	case "icmp":
@@ -195,9 +195,11 @@ func (s *statements) vmap(m map[string]any) error {
 		if key := pair[0]; key == "*" || show(key) == "*" {
 			// the catch-all is judged after the others, as it is listed last
 		} else if !known {
+			s.and(implied(m["key"]))
 			s.test(show(m["key"])+" "+show(value(key)), false, false)
 		} else if mm, err := f.element(value(key)); err != nil {
 			s.r.note("%v: undecided", err)
+			s.and(implied(m["key"]))
 			s.test(show(m["key"])+" "+show(value(key)), false, false)
 		} else {
 			s.and(mm)

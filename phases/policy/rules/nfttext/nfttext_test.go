@@ -94,6 +94,32 @@ func load(t *testing.T, text string) string {
 	return string(out)
 }
 
+// TestQuestions: what iptables asks beyond the header, in nft's words, is the
+// same question after the kernel has it.
+func TestQuestions(t *testing.T) {
+	rs := rules.Ruleset{Families: []flow.Family{flow.IPv4, flow.IPv6}, Chains: []*rules.Chain{{Name: "FORWARD", Hook: "forward", Default: rules.Drop}}}
+	tcp := []rules.Services{{Ranges: []rules.ServiceRange{rules.Protocol(flow.TCP)}}}
+	for i, q := range []string{"-m mac --mac-source 02:00:5E:10:00:07", "-m owner --uid-owner 1000", "-m mark --mark 0x1f", "-m pkttype --pkt-type multicast",
+		"--tcp-flags FIN,SYN,RST,ACK SYN", "--tcp-flags SYN,ACK SYN,ACK", "-m addrtype --dst-type BROADCAST", "-m addrtype --src-type LOCAL"} {
+		for _, not := range []bool{false, true} {
+			rs.Chains[0].Rules = append(rs.Chains[0].Rules, rules.Rule{File: "fw", Line: i + 1, Action: rules.Accept,
+				Match: rules.Match{Services: tcp, SrcPorts: []rules.Ports{{Ranges: []rules.PortRange{{Lo: uint16(i), Hi: uint16(i)}}}}, Tests: []rules.Test{{Text: q, Not: not}, {Text: "-m mark --mark 7"}}}})
+		}
+	}
+	text, err := nfttext.Write(rs, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := nfttext.Read("x", text)
+	if err != nil || !same(t, nfttext.Normal(rs), back) {
+		t.Errorf("read back as another set: %v\n%s", err, text)
+	}
+	listed, err := nftjson.Read("listed", load(t, text))
+	if err != nil || !same(t, nfttext.Normal(rs), nfttext.Normal(listed)) {
+		t.Errorf("nft lists another set: %v\n%s", err, text)
+	}
+}
+
 func TestWhatNftHasNoWordsForIsRefused(t *testing.T) {
 	rs := rules.Ruleset{Chains: []*rules.Chain{{Name: "FORWARD", Hook: "forward", Default: rules.Drop, Rules: []rules.Rule{
 		{File: "fw", Line: 7, Action: rules.Accept, Match: rules.Match{Tests: []rules.Test{{Text: "-m limit --limit 1/sec", Own: true}}}}}}}}

@@ -126,8 +126,12 @@ func (r *reader) rule() error {
 // are left out.
 func tokens(line string) (out []string, err error) {
 	for line != "" {
-		switch i := strings.IndexAny(line, " {},\""); {
-		case i < 0:
+		i := 0
+		for i < len(line) && !strings.ContainsRune(" {}\"", rune(line[i])) && (line[i] != ',' || i+1 < len(line) && line[i+1] != ' ') {
+			i++
+		}
+		switch {
+		case i == len(line):
 			return append(out, line), nil
 		case line[i] == '"' && i == 0:
 			end := strings.IndexByte(line[1:], '"')
@@ -175,9 +179,19 @@ func (r *reader) match(w string) (m rules.Match, err error) {
 	if w != "iifname" && w != "oifname" {
 		key += " " + r.next()
 	}
+	if w == "fib" {
+		key += " " + r.next()
+	}
 	vals, not, err := r.operand()
 	if err != nil {
 		return m, err
+	}
+	if key == "tcp flags" && len(r.words) > 1 && r.words[0] == "/" {
+		vals = []string{vals[0] + " / " + r.words[1]}
+		r.words = r.words[2:]
+	}
+	if len(vals) == 0 {
+		return m, fmt.Errorf("%s of nothing", key)
 	}
 	switch key {
 	case "meta nfproto":

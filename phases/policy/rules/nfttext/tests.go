@@ -24,6 +24,11 @@ var forms = []struct {
 	{regexp.MustCompile(`^(?:meta )?(mark|skuid|skgid) (0x[0-9a-f]+|[0-9]+)$`), "meta $1 %s$2"},
 	{regexp.MustCompile(`^-m pkttype --pkt-type (unicast|broadcast|multicast)$`), "meta pkttype %s$1"},
 	{regexp.MustCompile(`^meta pkttype (host|unicast|broadcast|multicast)$`), "meta pkttype %s$1"},
+	{regexp.MustCompile(`^--tcp-flags ((?:FIN|SYN|RST|PSH|ACK|URG|,)+) ((?:FIN|SYN|RST|PSH|ACK|URG|,)+)$`), "tcp flags %s$2 / $1"},
+	{regexp.MustCompile(`^tcp flags ((?:fin|syn|rst|psh|ack|urg|,)+) / ((?:fin|syn|rst|psh|ack|urg|,)+)$`), "tcp flags %s$1 / $2"},
+	{regexp.MustCompile(`^-m addrtype --src-type (UNICAST|LOCAL|BROADCAST|MULTICAST|ANYCAST)$`), "fib saddr type %s$1"},
+	{regexp.MustCompile(`^-m addrtype --dst-type (UNICAST|LOCAL|BROADCAST|MULTICAST|ANYCAST)$`), "fib daddr type %s$1"},
+	{regexp.MustCompile(`^fib (saddr|daddr) type (unicast|local|broadcast|multicast|anycast)$`), "fib $1 type %s$2"},
 	{regexp.MustCompile(`^ct direction (original|reply)$`), "ct direction %s$1"},
 	{regexp.MustCompile(`^ip dscp ([0-9]+)$`), "ip dscp %s$1"},
 }

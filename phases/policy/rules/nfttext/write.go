@@ -98,7 +98,7 @@ func identifier(name string) string {
 }
 
 // reserved are the words of nft's language that a chain could be named by mistake.
-var reserved = []string{"accept", "drop", "reject", "jump", "goto", "return", "continue", "input", "output", "forward", "ip", "ip6", "inet", "tcp", "udp",
+var reserved = []string{"accept", "drop", "reject", "jump", "goto", "return", "continue", "ip", "ip6", "inet", "tcp", "udp",
 	"icmp", "icmpv6", "ct", "meta", "log", "limit", "counter", "queue", "set", "map", "chain", "table", "rule", "all", "in", "out", "th", "ether", "esp", "ah", "sctp", "dccp", "udplite",
 	"mark", "policy", "type", "hook", "priority", "comment", "define", "include", "add", "delete", "list", "flush", "host", "net", "dnat", "snat", "masquerade", "redirect", "mh", "rt", "fib", "socket", "last", "quota", "dup", "fwd", "tproxy", "synproxy", "notrack", "vlan", "arp", "iif", "oif", "state", "to", "from", "at", "or", "and", "xor", "not", "dst", "frag", "hbh", "comp", "gre", "vxlan", "label", "cpu", "day", "hour", "time", "random", "osf", "ibrpname", "skuid", "skgid"}
 
