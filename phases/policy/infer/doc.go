@@ -5,9 +5,14 @@
 //	res, err := infer.Infer(rs, "FORWARD")       // what the chain amounts to
 //	res.Text(w)                                  // "tcp FROM … TO … FOR …"
 //	m, err := infer.MatrixOf(rs, "FORWARD", svc) // classes, and who reaches whom
-//	d, err := infer.Compare(a, b, "FORWARD")     // what only one of two allows, with examples
+//	d, err := infer.Compare(a, b, "FORWARD", "FORWARD") // what only one of two allows, with examples
 //	q, err := infer.Query(rs, "FORWARD", match)  // which part of a question is allowed
 //	r, err := infer.Inspect(rs, "FORWARD")       // rules that do nothing
+//	p, n, err := infer.Roles(pairs)              // roles of users and permissions
+//
+// Rulesets whose interfaces stand for source networks become simpler with
+// rules.Zones.Sources before. Result.Policy.Ruleset gives neutral rules again,
+// for writers and for Compare.
 //
 // Steps: flatten; decision diagram; values of each dimension with equal
 // cofactors are one class; cover the allowed cells with boxes, forced ones
