@@ -135,8 +135,10 @@ func TestReadOnlyFolder(t *testing.T) {
 // reaches the caller, and the same word works afterwards.
 func TestErrorsOfTheDisk(t *testing.T) {
 	t.Parallel()
-	for _, errno := range []error{syscall.EIO, syscall.ENOSPC, syscall.EROFS, syscall.EDQUOT} {
+	errnos := []error{syscall.EIO, syscall.ENOSPC, syscall.EROFS, syscall.EDQUOT}
+	for begin := range bound(t, 1) {
 		for n := 1; ; n++ {
+			errno := errnos[(begin+n)%len(errnos)]
 			w := newWorld(t, newGround(t, false, nil), time.Hour)
 			w.run("apply drill to:enforce/alert")
 			w.p.arm(n, failBefore)

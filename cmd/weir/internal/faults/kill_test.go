@@ -78,10 +78,7 @@ func TestKillTheDaemon(t *testing.T) {
 		at := fmt.Sprintf("kill %d, %v into %s (%v)", kills, delay, word, err)
 		// With nobody alive the kernel holds a trial with an end, or none, and
 		// denies nothing else than the step that it names.
-		l, err := h.g.Look(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := h.look()
 		one(h.world, "trial", l)
 		one(h.world, "stable", l)
 		want := ""
@@ -98,9 +95,7 @@ func TestKillTheDaemon(t *testing.T) {
 		h.must("seen confirm", "history")
 		records := h.records()
 		after := phases.Fold(records)
-		if l, err = h.g.Look(ctx); err != nil {
-			t.Fatal(err)
-		}
+		l = h.look()
 		h.agrees(after, approvals(records), l)
 		if lost := confirmedLost(before, after, word); lost != "" {
 			t.Errorf("%s: %s", at, lost)

@@ -106,9 +106,7 @@ func TestTwoOperators(t *testing.T) {
 func (h *host) settled() {
 	h.t.Helper()
 	records := h.records()
-	l, err := h.g.Look(ctx)
-	must(h.t, err)
-	h.agrees(phases.Fold(records), approvals(records), l)
+	h.agrees(phases.Fold(records), approvals(records), h.look())
 }
 
 // TestRollbackAgainstConfirmInTheKernel: the bytes of a rollback are sent by

@@ -231,7 +231,7 @@ func TestRottenEvidence(t *testing.T) {
 	}
 	refused := 0
 	for _, row := range rot {
-		for range bound(t, 20) {
+		for range bound(t, 10) {
 			replace(t, path, row.do(r, append([]byte(nil), whole...)))
 			s, err := store.OpenEvidence(path)
 			if err == nil {
@@ -266,7 +266,7 @@ func TestRottenEvidence(t *testing.T) {
 func TestRottenFrozenStep(t *testing.T) {
 	t.Parallel()
 	r := seed(t)
-	for range bound(t, 30) {
+	for range bound(t, 15) {
 		w := newWorld(t, newGround(t, false, nil), time.Hour)
 		w.run("apply drill to:enforce/alert req ok")
 		d := w.m.State().Request.Digest

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/nft"
 	"weir/phases"
 	"weir/phases/compile"
 	"weir/phases/enforce"
@@ -64,6 +65,7 @@ type world struct {
 	m     *phases.Machine
 
 	armed  time.Time                // real time before the last call that may have armed
+	looked time.Time                // and before the last look
 	inputs map[string]compile.Input // of each revision that was frozen
 	seen   map[string]bool          // files whose inputs are there
 }
@@ -292,6 +294,17 @@ func (w *world) lapse() error {
 		}
 		time.Sleep(l.Left + time.Millisecond)
 	}
+}
+
+// look is what the kernel holds.
+func (w *world) look() nft.Look {
+	w.t.Helper()
+	w.looked = time.Now()
+	l, err := w.g.Look(ctx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return l
 }
 
 // history is the journal in short, for messages.
