@@ -105,6 +105,9 @@ func notJudged(p *plans.Plan) []rules.Rule {
 			accept("not from inside", rules.Match{Src: []rules.Addrs{{Ranges: allAddrs.minus(inside)}}}),
 			accept("not to outside", rules.Match{Dst: []rules.Addrs{{Ranges: inside.plus(special)}}}))
 	}
+	if len(p.Scope.OutsideIfaces) > 0 {
+		out = append(out, accept("not to outside", rules.Match{Out: []rules.Interfaces{{Names: p.Scope.OutsideIfaces, Not: true}}}))
+	}
 	if len(p.Scope.Outside) > 0 {
 		out = append(out, accept("not to outside", rules.Match{Dst: []rules.Addrs{{Ranges: allAddrs.minus(rangesOf(p.Scope.Outside...))}}}))
 	}

@@ -109,6 +109,32 @@ func TestWalkFromRulesToPlanAndBack(t *testing.T) {
 	}
 }
 
+// TestPlanOfOneWayOut: rules that name the interface outside are in a plan that
+// names it too.
+func TestPlanOfOneWayOut(t *testing.T) {
+	fw := writeFile(t, "fw.save", `*filter
+:FORWARD DROP [0:0]
+-A FORWARD -s 10.0.0.0/8 -o ext -p tcp --dport 80 -j ACCEPT
+-A FORWARD -s 10.1.0.0/16 -o dmz+ -p tcp --dport 22 -j ACCEPT
+-A FORWARD -s 10.0.0.0/8 -p udp --dport 53 -j ACCEPT
+COMMIT`)
+	plan, errs, code := runWeir(t, "infer", fw, "-o", "yaml", "--inside", "10.0.0.0/8")
+	if code != 0 || !strings.Contains(errs, "not in the plan: tcp FROM 10.0.0.0/8 OUT ext") || strings.Contains(plan, "services: [tcp/80]") {
+		t.Errorf("%d %s\n%s", code, errs, plan)
+	}
+	plan, errs, code = runWeir(t, "infer", fw, "-o", "yaml", "--inside", "10.0.0.0/8", "--outside-iface", "ext")
+	if code != 0 || errs != "" || !strings.Contains(plan, "services: [tcp/80]") || strings.Contains(plan, "tcp/22") {
+		t.Fatalf("%d %s\n%s", code, errs, plan)
+	}
+	file := writeFile(t, "plan.yaml", plan)
+	if out, errs, code := runWeir(t, "compare", fw, file); code != 0 {
+		t.Errorf("%s%s\n%s", out, errs, plan)
+	}
+	if out, errs, code := runWeir(t, "check", file); code != 0 {
+		t.Errorf("%s%s\n%s", out, errs, plan)
+	}
+}
+
 // TestExportsAreTheSameSet exports made-up rulesets and reads what the kernel
 // holds after loading them.
 func TestExportsAreTheSameSet(t *testing.T) {

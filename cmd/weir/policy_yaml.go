@@ -20,12 +20,14 @@ import (
 // planOptions is what -o yaml needs to know beside the rules.
 type planOptions struct {
 	inside []string
+	ifaces []string // that lead outside; none: all
 	name   string
 	owner  string
 }
 
 func (o *planOptions) flags(c *cobra.Command) {
 	c.Flags().StringSliceVar(&o.inside, "inside", []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"}, "for -o yaml: the prefixes of your own network")
+	c.Flags().StringSliceVar(&o.ifaces, "outside-iface", nil, "for -o yaml: the interfaces that lead outside; only what leaves by them is in the plan")
 	c.Flags().StringVar(&o.name, "name", "inferred", "for -o yaml: the plan's name")
 	c.Flags().StringVar(&o.owner, "owner", "me@example.net", "for -o yaml: who answers for the plan")
 }
@@ -160,6 +162,11 @@ func (w *planWriter) add(r infer.Rule) {
 	if m.States != 0 && m.States&rules.New == 0 {
 		return // replies: weir passes them by itself
 	}
+	if leaves, decided := w.leaves(m.Out); decided && !leaves {
+		return
+	} else if decided {
+		m.Out = nil
+	}
 	for _, fam := range w.fams {
 		if m.Family != "" && m.Family != fam {
 			continue
@@ -200,6 +207,21 @@ func (w *planWriter) add(r infer.Rule) {
 		}
 		w.flows = append(w.flows, f)
 	}
+}
+
+// leaves says whether a match is of packets that leave by the interfaces
+// outside; decided is false where that holds for some of them only.
+func (w *planWriter) leaves(out []rules.Interfaces) (leaves, decided bool) {
+	if len(out) == 0 {
+		return true, true
+	}
+	count := 0
+	for _, name := range w.options.ifaces {
+		if !slices.ContainsFunc(out, func(i rules.Interfaces) bool { return !i.Has(name) }) {
+			count++
+		}
+	}
+	return count > 0, len(w.options.ifaces) > 0 && (count == 0 || count == len(w.options.ifaces))
 }
 
 func prefixWord(p netip.Prefix) string {
@@ -382,6 +404,9 @@ func (w *planWriter) text(file string) string {
 	}
 	fmt.Fprintf(&b, "apiVersion: weir/v1\nkind: RolloutPlan\nmetadata: {name: %s, owner: %s}\ntimezone: UTC\nscope:\n  hooks: [forward]\n  inside: {prefixes: [%s]}\n",
 		w.options.name, w.options.owner, words(w.inside.prefixes()))
+	if len(w.options.ifaces) > 0 {
+		fmt.Fprintf(&b, "  outside: {interfaces: [%s]}\n", strings.Join(w.options.ifaces, ", "))
+	}
 	b.WriteString("groups:\n")
 	for _, g := range groups {
 		fams := ""
