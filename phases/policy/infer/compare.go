@@ -167,7 +167,7 @@ func (a *analysis) deciders(who diagram.Node, m rules.Match) (out []rules.Rule, 
 			continue
 		}
 		r := a.flat[v-16].Rule
-		known := func(x rules.Rule) bool { return x.File == r.File && x.Line == r.Line }
+		known := func(x rules.Rule) bool { return placeOf(x) == placeOf(r) }
 		if r.Action != "" && !slices.ContainsFunc(out, known) {
 			out = append(out, r)
 		}

@@ -269,7 +269,7 @@ func (a *analysis) kept(dead Inspection) *rules.Ruleset {
 	gone := func(r rules.Rule) bool {
 		for _, list := range [][]rules.Rule{dead.Unmatched, dead.Shadowed, dead.Redundant} {
 			for _, x := range list {
-				if x.File == r.File && x.Line == r.Line {
+				if placeOf(x) == placeOf(r) {
 					return true
 				}
 			}

@@ -56,7 +56,7 @@ func (a *analysis) inspect() (Inspection, error) {
 		}
 		again = false
 		for i, r := range a.flat {
-			k := place{r.Rule.File, r.Rule.Line}
+			k := placeOf(r.Rule)
 			if w.state[i] == live && !r.Default() && !w.stays[k] {
 				w.stays[k] = true
 				again = again || w.several(k)
@@ -69,7 +69,7 @@ func (a *analysis) inspect() (Inspection, error) {
 		if r.Default() {
 			continue
 		}
-		k := place{r.Rule.File, r.Rule.Line}
+		k := placeOf(r.Rule)
 		if old, ok := worst[k]; !ok {
 			worst[k] = w.state[i]
 			order = append(order, r.Rule)
@@ -79,7 +79,7 @@ func (a *analysis) inspect() (Inspection, error) {
 	}
 	var out Inspection
 	for _, r := range order {
-		switch worst[place{r.File, r.Line}] {
+		switch worst[placeOf(r)] {
 		case unmatched:
 			out.Unmatched = append(out.Unmatched, r)
 		case shadowed:
@@ -110,14 +110,17 @@ type inspector struct {
 type place struct {
 	file string
 	line int
+	text string // two files may have one name
 }
+
+func placeOf(r rules.Rule) place { return place{r.File, r.Line, r.Text} }
 
 // several says whether a line is several rules, of which some do nothing yet;
 // all of those become live.
 func (w *inspector) several(k place) bool {
 	found := false
 	for i, r := range w.a.flat {
-		if s := w.state[i]; r.Rule.File == k.file && r.Rule.Line == k.line && (s == shadowed || s == redundant) {
+		if s := w.state[i]; placeOf(r.Rule) == k && (s == shadowed || s == redundant) {
 			w.state[i] = live
 			found = true
 		}
@@ -150,7 +153,7 @@ func (w *inspector) first(lo, hi int, all bool) (diagram.Node, error) {
 func (w *inspector) rest(lo, hi int, before, after diagram.Node) error {
 	if hi-lo == 1 {
 		i := lo
-		if r := w.a.flat[i]; w.state[i] == unmatched || r.Default() || w.stays[place{r.Rule.File, r.Rule.Line}] { // a default cannot be taken out
+		if r := w.a.flat[i]; w.state[i] == unmatched || r.Default() || w.stays[placeOf(r.Rule)] { // a default cannot be taken out
 			return nil
 		}
 		w.state[i] = live

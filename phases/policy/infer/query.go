@@ -95,9 +95,9 @@ func Query(rs rules.Ruleset, chain string, q rules.Match) (Answer, error) {
 }
 
 func distinct(list []rules.Rule) (out []rules.Rule) {
-	seen := map[string]bool{}
+	seen := map[place]bool{}
 	for _, r := range list {
-		if k := r.Where(); !seen[k] {
+		if k := placeOf(r); !seen[k] {
 			seen[k] = true
 			out = append(out, r)
 		}

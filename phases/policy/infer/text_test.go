@@ -151,3 +151,53 @@ d -> a b c d
 }
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+// TestCompareInWords: conditions, both families, and examples of machines that
+// the rules name.
+func TestCompareInWords(t *testing.T) {
+	both := func(four, six string) rules.Ruleset {
+		rs, err := rules.Merge(fromText(t, four, flow.IPv4), fromText(t, six, flow.IPv6))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rs
+	}
+	a := both("-A FORWARD -i lan+ -p tcp -s 10.1.0.0/16 -d 203.0.113.7 --dport 5432 -j ACCEPT\n",
+		"-A FORWARD -i lan+ -p tcp -s fd20::/48 -d 2001:db8::7 --dport 5432 -j ACCEPT\n")
+	b := both("-A FORWARD -i lan+ -p tcp -s 10.1.0.0/16 -d 203.0.113.7 -m mac --mac-source 02:00:5E:10:00:07 --dport 5432 -j ACCEPT\n-A FORWARD -s 10.1.0.9 -p icmp -j ACCEPT\n",
+		"-A FORWARD -i lan+ -p tcp -s fd20::/48 -d 2001:db8::7 -m mac --mac-source 02:00:5E:10:00:07 --dport 5432 -j ACCEPT\n")
+	d, err := Compare(a, b, "FORWARD", "FORWARD")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s strings.Builder
+	if err := d.Text(&s, "a", "b"); err != nil {
+		t.Fatal(err)
+	}
+	want := `Only a allows:
+a.  tcp IN lan+ FROM 10.1.0.0/16, fd20::/48 TO 203.0.113.7, 2001:db8::7 FOR postgresql IF not -m mac --mac-source 02:00:5E:10:00:07
+      such as 10.1.0.10 -> 203.0.113.7 tcp/5432 from port 40000 in lan0 new
+      by fw:4  -A FORWARD -i lan+ -p tcp -s 10.1.0.0/16 -d 203.0.113.7 --dport 5432 -j ACCEPT
+      by fw:4  -A FORWARD -i lan+ -p tcp -s fd20::/48 -d 2001:db8::7 --dport 5432 -j ACCEPT
+Only b allows:
+a.  icmp FROM 10.1.0.9
+      such as 10.1.0.9 -> 198.51.100.80 icmp/8:0 new
+      by fw:5  -A FORWARD -s 10.1.0.9 -p icmp -j ACCEPT
+`
+	if s.String() != want {
+		t.Errorf("%s\nwant\n%s", s.String(), want)
+	}
+	if len(d.OnlyA) == 1 {
+		p := d.OnlyA[0].Example
+		if v, err := rules.Decide(b, "FORWARD", p); err != nil || v.Action != rules.Drop {
+			t.Errorf("%s %v: %v %v", p, p.Tests, v, err)
+		}
+	}
+	if same, err := Compare(a, a, "FORWARD", "FORWARD"); err != nil || !same.Equal() {
+		t.Errorf("a and a: %v %v", same, err)
+	}
+	four, six := fromText(t, "", flow.IPv4), fromText(t, "", flow.IPv6)
+	if _, err := Compare(four, six, "FORWARD", "FORWARD"); err == nil || !strings.Contains(err.Error(), "judges") {
+		t.Errorf("IPv4 with IPv6: %v", err)
+	}
+}
