@@ -134,7 +134,7 @@ func (e *env) loadOne(ctx context.Context, from rulesFrom, file string) (s sourc
 	}
 	switch {
 	case strings.HasPrefix(strings.TrimSpace(text), "{"):
-		s.rules, err = nftjson.Read(file, text)
+		s.rules, err = nftjson.Read(strings.TrimSuffix(file, ":"), text)
 	case isPlan.MatchString(text):
 		if s.plan, err = plans.Parse(file, []byte(text)); err == nil {
 			s.rules, err = planRules(s.plan)
