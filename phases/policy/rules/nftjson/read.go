@@ -33,13 +33,12 @@ func Read(file, text string) (rules.Ruleset, error) {
 }
 
 type reader struct {
-	file    string
-	line    int
-	out     rules.Ruleset
-	sets    map[string][]any // elements of named sets and maps, by "family table name"
-	chains  map[string]*rules.Chain
-	only    []owned // chains of tables of one family
-	skipped []string
+	file   string
+	line   int
+	out    rules.Ruleset
+	sets   map[string][]any // elements of named sets and maps, by "family table name"
+	chains map[string]*rules.Chain
+	only   []owned // chains of tables of one family
 }
 
 type owned struct {
