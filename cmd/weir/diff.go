@@ -45,7 +45,17 @@ func (e *env) diffKernel(ctx context.Context, h *held) error {
 	switch {
 	case !h.look.Present:
 		fmt.Fprintln(e.out, "weir has no table in the kernel: everything passes")
-		return nil
+		records, _, err := readHistory(e.state)
+		if x := exit.From(err); x != nil && x.Code != exit.NoDaemon {
+			return err
+		}
+		s := phases.Fold(records)
+		name, _, _, _ := s.Current()
+		if name == phases.StepOff {
+			return nil
+		}
+		fmt.Fprintf(e.out, "but %s was confirmed; put it back: weir restore\n", name)
+		return &difference{}
 	case !h.known:
 		fmt.Fprintf(e.out, "no frozen step is recorded for what the kernel holds (%s)\n", h.name())
 		return &difference{}

@@ -21,11 +21,11 @@ var _ = register(func(e *env) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			out := []phases.Record{}
-			err := e.call(c.Context(), "history", struct{}{}, &out)
-			if x := exit.From(err); x != nil && x.Code == exit.NoDaemon {
+			bare, err := e.readOnly(c.Context(), "history", &out)
+			if bare != nil {
 				var torn int
 				if out, torn, err = readHistory(e.state); err == nil {
-					fmt.Fprintln(e.err, "weir: no daemon; this is the plain copy of the journal")
+					fmt.Fprintln(e.err, "weir: no daemon answers; this is the plain copy of the journal")
 				}
 				if torn > 0 {
 					fmt.Fprintf(e.err, "weir: %s of it cannot be read; the journal has them\n", many(torn, "line"))

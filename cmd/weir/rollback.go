@@ -157,7 +157,9 @@ func (e *env) rollbackDirectly(ctx context.Context, in api.RollbackArgs) (string
 	if back == nil && in.To != "" && in.To != phases.StepOff {
 		var names []string
 		for _, b := range h.Backouts {
-			names = append(names, b.To)
+			if b.To != phases.StepOff {
+				names = append(names, b.To)
+			}
 		}
 		return "", exit.Errorf(exit.Refused, "no way back to %q is recorded", safe(in.To)).
 			WithHint("recorded: %s", strings.Join(append(names, "off"), ", "))

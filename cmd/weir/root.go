@@ -171,7 +171,36 @@ func (e *env) call(ctx context.Context, verb string, in, out any) error {
 			}
 		})
 	}
-	return e.client().Call(ctx, verb, in, out)
+	err := e.client().Call(ctx, verb, in, out)
+	if x := exit.From(err); x != nil && x.Code == exit.NoDaemon && e.state != envOr("WEIR_STATE", "/var/lib/weir") {
+		return x.WithHint("start it: weir daemon --socket %s --state %s", e.socket, e.state)
+	}
+	return err
+}
+
+// readWithin bounds the wait for what can also be read without the daemon.
+const readWithin = 10 * time.Second
+
+// readOnly is call for a verb that changes nothing and that plain files and the
+// kernel can answer, too. bare says that they have to: the daemon is not there,
+// hangs, or went away.
+func (e *env) readOnly(ctx context.Context, verb string, out any) (bare *exit.Error, err error) {
+	within, cancel := context.WithTimeout(ctx, readWithin)
+	defer cancel()
+	err = e.call(within, verb, struct{}{}, out)
+	x := exit.From(err)
+	switch {
+	case x == nil || ctx.Err() != nil:
+		return nil, err
+	case x.Code == exit.NoDaemon:
+		return x, nil
+	case x.Code == exit.Unknown && within.Err() != nil:
+		return exit.Errorf(exit.NoDaemon, "the daemon on %s hangs: no answer within %s", e.socket, readWithin).
+			WithHint("end it and start it again; what is in force stays in the kernel"), nil
+	case x.Code == exit.Unknown:
+		return x, nil
+	}
+	return nil, err
 }
 
 // outputFlag adds -o to a read.

@@ -46,12 +46,12 @@ reads the kernel and the plain files, and says less.`,
 
 func (e *env) status(ctx context.Context) error {
 	var s api.Status
-	err := e.call(ctx, "status", struct{}{}, &s)
-	if x := exit.From(err); x != nil && x.Code == exit.NoDaemon {
-		return e.bareStatus(ctx, x)
-	}
+	bare, err := e.readOnly(ctx, "status", &s)
 	if err != nil {
 		return err
+	}
+	if bare != nil {
+		return e.bareStatus(ctx, bare)
 	}
 	if e.output == "json" {
 		return e.json("Status", s)
@@ -192,7 +192,11 @@ func (e *env) bareStatus(ctx context.Context, noDaemon *exit.Error) error {
 	if e.output == "json" {
 		return e.json("Look", look)
 	}
-	fmt.Fprintf(e.out, "no daemon answers on %s; this is what the kernel holds\n", e.socket)
+	why := "no daemon answers on " + e.socket
+	if !strings.HasPrefix(noDaemon.Text, why) {
+		why = noDaemon.Text
+	}
+	fmt.Fprintf(e.out, "%s; this is what the kernel holds\n", safe(why))
 	if !look.Present {
 		fmt.Fprintln(e.out, "in force  nothing: weir has no table in the kernel, everything passes")
 		return nil

@@ -83,7 +83,11 @@ var _ = register(func(e *env) *cobra.Command {
 			if e.output == "json" {
 				return e.json("Explained", out)
 			}
-			fmt.Fprintf(e.out, "%s, group %s\n", out.Flow, out.Group)
+			if out.Group == "" { // without the daemon
+				fmt.Fprintln(e.out, out.Flow)
+			} else {
+				fmt.Fprintf(e.out, "%s, group %s\n", out.Flow, out.Group)
+			}
 			show := func(when string, d api.Decision) {
 				fmt.Fprintf(e.out, "%-5s %s: %s", when, d.Step, d.Verdict)
 				if d.Reason != "" {
@@ -130,6 +134,9 @@ func (e *env) bareExplain(ctx context.Context, args []string) (api.Explained, er
 	if !slices.Contains(frozen.Input.Scope.Hooks, "forward") {
 		hook = nft.HookOutput
 	}
-	out.Now, err = daemon.Decide(frozen, hook, f, "")
+	if out.Now, err = daemon.Decide(frozen, hook, f, ""); err != nil {
+		return out, err
+	}
+	out.Now, err = daemon.Override(ctx, h.k, h.look, f, "", out.Now)
 	return out, err
 }

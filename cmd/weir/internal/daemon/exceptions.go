@@ -6,11 +6,14 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/exit"
 	"weir/nft"
+	"weir/nft/kernel"
 	"weir/phases"
 	"weir/phases/flow"
 	"weir/phases/monitor"
@@ -261,6 +264,13 @@ func (d *Daemon) quarantine(ctx context.Context, c caller, in api.QuarantineArgs
 		return None{}, exit.Errorf(exit.Refused, "nothing of weir is in the kernel: nothing can be cut off").WithHint("weir status")
 	}
 	if in.End {
+		live, err := d.kernel.Quarantines(ctx)
+		if err != nil {
+			return None{}, err
+		}
+		if !slices.ContainsFunc(live, func(q kernel.Quarantined) bool { return q.Addr == a }) {
+			return None{}, exit.Errorf(exit.NotInForce, "no quarantine of %s is in force", a).WithHint("weir unblock --list")
+		}
 		if err := d.remember(c.now, quarantineOf(a, 0, c.now)); err != nil {
 			return None{}, err
 		}
@@ -276,7 +286,7 @@ func (d *Daemon) quarantine(ctx context.Context, c caller, in api.QuarantineArgs
 		return None{}, exit.Errorf(exit.Refused, "the trust file lets a quarantine last at most %s, not %s", t.Quarantine, in.For)
 	}
 	if err := d.machine.Note(ctx, c.now, c.Actor, phases.Noted, phases.Record{Line: a.String(),
-		Words: fmt.Sprintf("quarantined %s for %s: %s", a, in.For, in.Reason)}); err != nil {
+		Words: strings.TrimSuffix(fmt.Sprintf("quarantined %s for %s: %s", a, in.For, in.Reason), ": ")}); err != nil {
 		return None{}, err
 	}
 	if err := d.remember(c.now, quarantineOf(a, in.For, c.now)); err != nil {

@@ -99,7 +99,10 @@ func (d *Daemon) explain(ctx context.Context, c caller, in api.ExplainArgs) (api
 	default:
 		out.Now = api.Decision{Step: phases.StepOff, Verdict: "accept", Rule: "nothing is in force"}
 	}
-	if err != nil || s.Request == nil {
+	if err != nil {
+		return out, err
+	}
+	if out.Now, err = Override(ctx, d.kernel, d.machine.Look(), f, out.Group, out.Now); err != nil || s.Request == nil {
 		return out, err
 	}
 	next, err := d.decide(s.Request.Digest, hook, out)

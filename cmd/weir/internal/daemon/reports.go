@@ -39,7 +39,13 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	if err != nil {
 		return netip.Prefix{}, exit.Errorf(exit.Usage, "cannot read prefix %q", s)
 	}
-	return p.Masked(), nil
+	switch {
+	case p.Addr().Is4In6():
+		return netip.Prefix{}, exit.Errorf(exit.Usage, "cannot read prefix %q: write it as IPv4", s)
+	case p != p.Masked():
+		return netip.Prefix{}, exit.Errorf(exit.Usage, "cannot read prefix %q: it has bits beyond its length: want %s, or a longer prefix", s, p.Masked())
+	}
+	return p, nil
 }
 
 func (d *Daemon) flows(ctx context.Context, c caller, in api.FlowsArgs) ([]monitor.FlowLine, error) {

@@ -264,6 +264,13 @@ func (d *Daemon) pause(ctx context.Context, c caller, in api.PauseArgs) (None, e
 }
 
 func (d *Daemon) resume(ctx context.Context, c caller, in None) (None, error) {
+	if d.machine.State().Pause == nil {
+		// A rollback without the daemon may not have been seen yet.
+		if _, err := d.recover(ctx, c.now); err != nil {
+			return None{}, err
+		}
+		d.noteOpenings()
+	}
 	return None{}, d.machine.Resume(ctx, c.now, c.Actor)
 }
 
