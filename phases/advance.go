@@ -35,7 +35,10 @@ func (m *Machine) arm(ctx context.Context, now time.Time, by Actor, digest strin
 	if err != nil {
 		return nil, fail(err)
 	}
-	if brownout > 0 && (len(h.Step.Brownouts) == 0 || brownout > slices.Max(h.Step.Brownouts)) {
+	if brownout > 0 && len(h.Step.Brownouts) == 0 {
+		return nil, fail(fmt.Errorf("%w: the plan has no brownout before %s; write enforce.brownouts: [%s] and register it: weir apply", ErrGate, h.Step.Name, text(brownout)))
+	}
+	if brownout > 0 && brownout > slices.Max(h.Step.Brownouts) {
 		return nil, fail(fmt.Errorf("%w: the plan has brownouts of %v before %s, not %s", ErrGate, h.Step.Brownouts, h.Step.Name, brownout))
 	}
 	var uses []uint64

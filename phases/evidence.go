@@ -239,7 +239,7 @@ func gateQuestions(a asking) GateResult {
 	if n > 0 {
 		return refuse(time.Time{}, "%d rare or one-way flows wait for an answer: weir findings", n)
 	}
-	return pass("no questions wait")
+	return pass("no rare or one-way flow waits for an answer")
 }
 
 func gateHeartbeat(a asking) GateResult {

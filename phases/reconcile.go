@@ -86,11 +86,11 @@ func Reconcile(s State, look nft.Look, now time.Time) []Record {
 		}
 		switch {
 		case look.Kind == nft.TxHold:
-			r.Words = fmt.Sprintf("rolled back to %s by hand, with the backout's file; nothing is armed until: weir resume", name)
+			r.Words = fmt.Sprintf("rolled back to %s by hand, with the backout's file", name)
 		case look.Kind == nft.TxRollback:
-			r.Words = fmt.Sprintf("rolled back to %s without the daemon; nothing is armed until: weir resume", name)
+			r.Words = fmt.Sprintf("rolled back to %s without the daemon", name)
 		case look.Kind == nft.TxGroup && stable == s.StableID && len(back) > 0:
-			r.Words = fmt.Sprintf("put back to alert without the daemon: %s; the kernel holds %s; nothing is armed until: weir resume", strings.Join(back, ", "), name)
+			r.Words = fmt.Sprintf("put back to alert without the daemon: %s; the kernel holds %s", strings.Join(back, ", "), name)
 		default:
 			r.Words = fmt.Sprintf("changed without the journal: the kernel holds %s", name)
 		}
