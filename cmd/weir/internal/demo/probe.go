@@ -81,7 +81,7 @@ func Probe(a Asked) (passes bool, why string, err error) {
 		return false, "", err
 	}
 	var back sent
-	if err := json.NewEncoder(c).Encode(a); err == nil {
+	if err = json.NewEncoder(c).Encode(a); err == nil {
 		err = json.NewDecoder(c).Decode(&back)
 	}
 	switch {
