@@ -2,7 +2,6 @@ package faults
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -316,14 +315,4 @@ func copyFile(from, to string) error {
 	}
 	_, err = io.Copy(out, in)
 	return errors.Join(err, out.Close())
-}
-
-func decode(t testing.TB, text string, into any) {
-	t.Helper()
-	data := struct {
-		Data any `json:"data"`
-	}{into}
-	if err := json.Unmarshal([]byte(text), &data); err != nil {
-		t.Fatalf("%v in %s", err, text)
-	}
 }

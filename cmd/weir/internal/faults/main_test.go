@@ -2,12 +2,14 @@ package faults
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,6 +30,12 @@ func init() { runtime.LockOSThread() }
 func TestMain(m *testing.M) {
 	if file := os.Getenv(clockFile); file != "" {
 		os.Exit(skewedDaemon(file))
+	}
+	flag.Parse()
+	// Much of a test's time is waiting for leases to end.
+	if err := flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0))); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	code := m.Run()
 	if built.dir != "" {

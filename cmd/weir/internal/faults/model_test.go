@@ -144,7 +144,12 @@ func (w *world) agrees(s phases.State, approved map[string]bool, l nft.Look) {
 		if !has(l.Loaded, id) {
 			w.t.Errorf("%s decides and is not loaded", id)
 		}
-		if _, frozen := headOf(s, id); frozen {
+		if h, frozen := headOf(s, id); frozen {
+			for _, b := range h.Backouts {
+				if !has(l.Loaded, b.Nft.ID) && !w.lame {
+					w.t.Errorf("the way back from %s to %s leads to %s, which is not loaded", h.Step.Name, b.To, b.Nft.ID)
+				}
+			}
 			for _, f := range []string{"off.msg", "off.nft", "default.nft"} {
 				if _, err := os.Stat(filepath.Join(w.dir, "backout", id, f)); err != nil {
 					w.t.Errorf("no way back from %s: %v", id, err)

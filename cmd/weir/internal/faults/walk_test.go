@@ -21,8 +21,6 @@ type model struct {
 	was    []string // of them when the table went
 	paused bool
 	gone   bool
-	plan   string // the registered one, and that of what is in force
-	inPlan string
 }
 
 var stepDenies = map[string][]string{"enforce/block:desks": {"desks"}, "enforce/block:srv": {"desks", "srv"}, "watch": {"desks", "srv"}}
@@ -214,7 +212,7 @@ func walk(t *testing.T, g ground, r *rand.Rand, end time.Time) (words, struck in
 			w.p.arm(1+r.IntN(8), []mode{killAfter, failBefore, failAfter}[r.IntN(3)])
 			allowed = append(allowed, m)
 		}
-		err, dead := w.attempt(word)
+		dead, err := w.attempt(word)
 		fired := w.p.fired
 		w.p.arm(0, "")
 		if fired != "" {

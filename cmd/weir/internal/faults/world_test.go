@@ -66,6 +66,7 @@ type world struct {
 
 	armed  time.Time                // real time before the last call that may have armed
 	looked time.Time                // and before the last look
+	lame   bool                     // a restore said that not every way back is loaded
 	inputs map[string]compile.Input // of each revision that was frozen
 	seen   map[string]bool          // files whose inputs are there
 }
@@ -262,7 +263,7 @@ func (w *world) do(word string) error {
 
 // attempt does a word and survives the death of its process, of which it says
 // where.
-func (w *world) attempt(word string) (err error, dead string) {
+func (w *world) attempt(word string) (dead string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			k, ok := p.(killed)
@@ -272,7 +273,9 @@ func (w *world) attempt(word string) (err error, dead string) {
 			dead = k.at
 		}
 	}()
-	return w.do(word), ""
+	err = w.do(word)
+	w.lame = w.lame || err != nil && strings.Contains(err.Error(), "not every way back")
+	return "", err
 }
 
 // lapse waits, in the kernel's time, until no trial is left.
