@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -45,6 +46,8 @@ type host struct {
 	log    *bytes.Buffer
 	env    []string
 	flows  int // that were sent
+
+	mu sync.Mutex // guards armed where two advance at once
 }
 
 func newHost(t testing.TB, lease time.Duration) *host {
@@ -191,7 +194,9 @@ func (h *host) verb(word string) error {
 	case "ok":
 		return h.call("approve", api.ApproveArgs{}, nil)
 	case "arm":
+		h.mu.Lock()
 		h.armed = time.Now()
+		h.mu.Unlock()
 		return h.call("advance", api.AdvanceArgs{}, nil)
 	case "yes":
 		return h.call("confirm", struct{}{}, nil)
