@@ -74,6 +74,7 @@ func (d *decoder) plan(root *node) {
 	d.enforce(root.get("enforce"))
 	d.refactor(root.get("refactor"))
 	d.rest(root)
+	d.notify(root.get("notify"))
 	d.contradictions(root)
 }
 

@@ -33,6 +33,7 @@ type Plan struct {
 	Approvals     []ApprovalRule
 	ConfirmWithin time.Duration
 	Capture       Capture
+	Notify        Notify
 }
 
 // Unassigned is the group of everything inside that is in no other group.

@@ -84,7 +84,7 @@ func leaves(e *jsonschema.ValidationError, out *[]schemaFault) {
 
 // later are fields of parts that do not exist yet.
 var later = map[string]bool{
-	"signers": true, "review": true, "lossLimits": true, "health": true, "notify": true, "names": true,
+	"signers": true, "review": true, "lossLimits": true, "health": true, "names": true,
 	"tests": true, "peers": true, "onBoot": true,
 }
 
@@ -206,7 +206,7 @@ func (r *reader) wrongType(n *node, field string, want []string, hint ...string)
 }
 
 var durationFields = map[string]bool{"minimum": true, "maximum": true, "quiet": true, "brownouts": true, "drainFor": true,
-	"soak": true, "shadow": true, "longest": true, "expireAfter": true, "confirmWithin": true, "before": true, "after": true}
+	"soak": true, "shadow": true, "longest": true, "expireAfter": true, "confirmWithin": true, "every": true, "before": true, "after": true}
 
 // fieldName is the last name in an instance location: "rulesBy", or for an
 // item of a list the list's name.
@@ -231,7 +231,7 @@ var examples = map[string]string{
 	"scope": "scope: {hooks: [forward], inside: {prefixes: [10.0.0.0/16]}}", "groups": "groups: {desks: {members: [10.0.1.0/24]}}",
 	"enforce": "enforce: {waves: []}", "hooks": "hooks: [forward]", "waves": "waves: [] and list the groups in leaveOpen",
 	"cron": `cron: "0 9 * * MON-THU"`, "after": "after: 6h", "from": "from: [inside]", "to": "to: [outside]", "services": "services: [tcp/443]",
-	"owner": "owner: me@example.net", "name": "name: my-name", "steps": `steps: "*"`,
+	"owner": "owner: me@example.net", "url": "url: https://alerts.example.net/weir", "name": "name: my-name", "steps": `steps: "*"`,
 }
 
 func exampleOf(missing []string) string {

@@ -63,6 +63,7 @@ approvals:
   - {steps: "enforce/*", quorum: 2, selfApproval: false, expireAfter: 10d}
 confirmWithin: 10m
 capture: {logGroup: 100, verdictGroup: 101, honeypotPort: 2323}
+notify: {every: 1h, webhooks: [{name: oncall, url: "https://alerts.example.net/weir", secretFile: /etc/weir/secret, least: page}]}
 `
 
 // changes holds for each field of the schema another value; a value with a
@@ -96,6 +97,7 @@ var changes = map[string]any{
 	"/watch/report": "0 8 * * MON", "/unblock/longest": "23h", "/unblock/widest4": 25, "/unblock/widest6": 65, "/unblock/contact": "x@example.net",
 	"/approvals/0/steps": "watch", "/approvals/0/quorum": 3, "/approvals/0/selfApproval": true, "/approvals/0/expireAfter": "9d",
 	"/confirmWithin": "9m", "/capture/logGroup": 102, "/capture/verdictGroup": 103, "/capture/honeypotPort": 2324,
+	"/notify/every": "2h", "/notify/webhooks/0/name": "noc", "/notify/webhooks/0/url": "http://127.0.0.1:9/x", "/notify/webhooks/0/secretFile": "/etc/weir/other", "/notify/webhooks/0/least": "info",
 }
 
 type envNew struct{}
@@ -325,6 +327,7 @@ func TestDefaultsAreThoseOfTheSchema(t *testing.T) {
 		"/approvals/0/quorum": js(p.Approvals[0].Quorum), "/approvals/0/selfApproval": js(p.Approvals[0].SelfApproval), "/approvals/0/expireAfter": FormatDuration(p.Approvals[0].ExpireAfter),
 		"/confirmWithin":    FormatDuration(p.ConfirmWithin),
 		"/capture/logGroup": js(p.Capture.LogGroup), "/capture/verdictGroup": js(p.Capture.VerdictGroup), "/capture/honeypotPort": js(p.Capture.HoneypotPort),
+		"/notify/every": FormatDuration(p.Notify.Every), "/notify/webhooks/0/least": p.Notify.Webhooks[0].Least,
 	}
 	for k, w := range want {
 		d, err1 := ParseDuration(w)
@@ -347,4 +350,5 @@ groups: {desks: {members: [10.0.1.0/24]}}
 enforce: {waves: [{name: desks, groups: [desks]}]}
 refactor: {steps: [{name: r, groups: [desks], allow: [{services: [tcp/443]}]}]}
 approvals: [{steps: "*"}]
+notify: {webhooks: [{name: noc, url: "https://alerts.example.net/weir"}]}
 `

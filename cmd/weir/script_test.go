@@ -53,7 +53,7 @@ func TestMain(m *testing.M) {
 //	until SECONDS match REGEXP gw …  and until its stdout matches
 //	save NAME                    keep stdout's last word
 //
-// and those of scriptlab_test.go and honeypot_test.go.
+// and those of scriptlab_test.go, honeypot_test.go and notify_test.go.
 func TestScript(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, params(false, "testdata"))
@@ -87,7 +87,8 @@ func params(masquerade bool, dir string) testscript.Params {
 			"save": cmdSave, "client": cmdClient, "serve": cmdServe, "signal": cmdSignal, "upto": cmdUpto,
 			"foreign": cmdForeign, "rules": cmdRules, "sysctls": cmdSysctls, "forget": cmdForget, "arrives": cmdArrives,
 			"probes": cmdProbes, "restored": cmdRestored, "garbage": cmdGarbage, "addr": cmdAddr, "ruleset": cmdRuleset, "recur": cmdRecur, "cmpout": cmdCmpout,
-			"lured": cmdLured, "refused": cmdRefused, "lure": cmdLure, "cut": cmdCut,
+			"webhook": cmdWebhook,
+			"lured":   cmdLured, "refused": cmdRefused, "lure": cmdLure, "cut": cmdCut,
 		},
 	}
 }

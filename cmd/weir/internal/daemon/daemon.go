@@ -16,6 +16,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"weir/cmd/weir/internal/api"
+	"weir/cmd/weir/internal/notify"
 	"weir/nft/capture"
 	"weir/nft/kernel"
 	"weir/phases"
@@ -49,6 +50,7 @@ type Daemon struct {
 	wait  sync.WaitGroup
 
 	access atomic.Pointer[access] // who may what; written by the loop alone
+	notify *notify.Notifier       // may be called from anywhere
 
 	// owned by the loop
 	machine    *phases.Machine
@@ -94,6 +96,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	d := &Daemon{cfg: cfg, calls: make(chan func()), recs: make(chan flowRecord, 65536), gaps: make(chan capture.Gap, 64)}
 	d.log = slog.New(slog.NewTextHandler(cfg.Log, nil))
+	d.notify = d.newNotifier()
+	defer d.closeNotifier()
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err := d.open(ctx); err != nil {
 		return err
@@ -192,6 +196,7 @@ func (d *Daemon) planChanged() {
 		return
 	}
 	d.reportAt = time.Time{}
+	d.notify.Set(p.Notify.Webhooks, d.cfg.Now())
 	d.evidence.SetZone(p.Timezone)
 	d.classes = plans.NewClassifier(&p, d.links(p)...)
 	d.judgeCache = judgeCache{}

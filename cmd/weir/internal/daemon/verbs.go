@@ -11,6 +11,7 @@ import (
 
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/exit"
+	"weir/cmd/weir/internal/notify"
 	"weir/phases"
 	"weir/plans"
 )
@@ -48,6 +49,7 @@ func (d *Daemon) verbs() map[string]api.Handler {
 		"why":        verb(d, d.why),
 		"explain":    verb(d, d.explain),
 		"findings":   verb(d, d.findings),
+		"notify":     verb(d, d.notified),
 		"statement":  verb(d, d.statement),
 		"trust":      verb(d, d.trust),
 		"trustfile":  verb(d, d.acceptTrust),
@@ -193,7 +195,8 @@ func (d *Daemon) advance(ctx context.Context, c caller, in api.AdvanceArgs) (api
 		var signer string
 		gates, signer, err = d.machine.Emergency(ctx, c.now, c.Actor, in.Statement, in.Signature, facts)
 		if err == nil {
-			d.log.Warn("EMERGENCY: armed without its quorum", "step", step.Name, "signer", signer, "reason", d.machine.State().Trial.Emergency)
+			d.notify.Tell(notify.Message{Severity: notify.Page, Kind: notify.Emergency, At: c.now, Step: step.Name,
+				Words: "EMERGENCY: " + step.Name + " was armed without its quorum by " + signer + ": " + d.machine.State().Trial.Emergency})
 		}
 	} else {
 		gates, err = d.machine.Advance(ctx, c.now, c.Actor, in.Digest, in.Brownout, facts)
