@@ -36,6 +36,7 @@ const (
 	GateBrownouts  = "brownouts"  // those that the plan asks for have run
 	GateWindow     = "window"     // enforce.windows
 	GateFreeze     = "freeze"     // enforce.freezes
+	GateTests      = "tests"      // the plan's tests, asked of the rules that were made
 )
 
 // ofTheMoment lists the gates that are judged when a step is armed. The others

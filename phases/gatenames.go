@@ -21,5 +21,6 @@ func AllGates() []NamedGate {
 		{GateBrownouts, "the brownouts that the plan asks for have run"},
 		{GateWindow, "a change window is open"},
 		{GateFreeze, "no freeze is on"},
+		{GateTests, "the rules that the step would have in force do what the plan's tests expect"},
 	}
 }

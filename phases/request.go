@@ -35,6 +35,12 @@ func (m *Machine) Request(ctx context.Context, now time.Time, by Actor, step str
 	if err != nil {
 		return fail(err)
 	}
+	if t, asked := gateTests(m.plan, next, f.Input); asked {
+		gates = append(gates, t)
+		if t.Verdict != Pass {
+			return Head{}, gates, fmt.Errorf("cannot freeze %s: %w: %s", next.Name, ErrGate, strings.Join(refusing([]GateResult{t}, false), "; "))
+		}
+	}
 	data, err := f.Encode()
 	if err != nil {
 		return fail(err)

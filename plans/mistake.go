@@ -87,6 +87,14 @@ func (ms Mistakes) Render() string {
 	return b.String()
 }
 
+// NewMistake is a mistake in a plan that Parse took: what only shows once its
+// parts are put together.
+func NewMistake(at Pos, data []byte, text, hint string) Mistake {
+	r := newReader(at.File, data)
+	r.addAt(at.Line, at.Col, text, hint)
+	return r.found[0]
+}
+
 // reader collects the mistakes of one file.
 type reader struct {
 	file   string

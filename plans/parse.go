@@ -73,6 +73,7 @@ func (d *decoder) plan(root *node) {
 	d.monitor(root.get("monitor"))
 	d.enforce(root.get("enforce"))
 	d.refactor(root.get("refactor"))
+	d.tests(root.get("tests"))
 	d.rest(root)
 	d.notify(root.get("notify"))
 	d.contradictions(root)

@@ -24,6 +24,7 @@ type Plan struct {
 	Lifelines     []Lifeline
 	Declared      []Declared
 	Never         []Never
+	Tests         []Test
 	Calendar      []Event
 	Monitor       Monitor
 	Enforce       Enforce

@@ -85,7 +85,7 @@ func leaves(e *jsonschema.ValidationError, out *[]schemaFault) {
 // later are fields of parts that do not exist yet.
 var later = map[string]bool{
 	"signers": true, "review": true, "lossLimits": true, "health": true, "names": true,
-	"tests": true, "peers": true, "onBoot": true,
+	"peers": true, "onBoot": true,
 }
 
 // fault puts a schema error into words.
@@ -231,7 +231,7 @@ var examples = map[string]string{
 	"scope": "scope: {hooks: [forward], inside: {prefixes: [10.0.0.0/16]}}", "groups": "groups: {desks: {members: [10.0.1.0/24]}}",
 	"enforce": "enforce: {waves: []}", "hooks": "hooks: [forward]", "waves": "waves: [] and list the groups in leaveOpen",
 	"cron": `cron: "0 9 * * MON-THU"`, "after": "after: 6h", "from": "from: [inside]", "to": "to: [outside]", "services": "services: [tcp/443]",
-	"owner": "owner: me@example.net", "url": "url: https://alerts.example.net/weir", "name": "name: my-name", "steps": `steps: "*"`,
+	"owner": "owner: me@example.net", "url": "url: https://alerts.example.net/weir", "name": "name: my-name", "steps": `steps: "*"`, "expect": "expect: denied",
 }
 
 func exampleOf(missing []string) string {

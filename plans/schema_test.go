@@ -36,6 +36,7 @@ declared:
   - {name: d, from: [desks], to: [198.51.100.7], services: [tcp/443], families: [ipv4], owner: dba@example.net, reason: failover,
      exercise: "0 3 1 * *", expires: 2027-12-31, window: {cron: "0 3 * * TUE", daysOfMonth: 8-14, before: 1h, after: 2h}}
 never: [{name: n, from: [other], to: [198.51.100.9], services: [tcp/23], deny: drop, reason: old}]
+tests: [{from: [other], to: [198.51.100.9], services: [tcp/23], families: [ipv4], expect: denied}]
 calendar:
   - {name: ev, cron: "0 0 * * TUE", daysOfMonth: 8-14, before: 1h, after: 48h}
   - {name: ev2, cron: "0 0 1 * *", after: 48h}
@@ -83,6 +84,7 @@ var changes = map[string]any{
 	"/declared/0/families": nil, "/declared/0/owner": "x@example.net", "/declared/0/reason": "drill", "/declared/0/exercise": "0 4 1 * *", "/declared/0/expires": "2027-12-30",
 	"/declared/0/window/cron": "0 4 * * TUE", "/declared/0/window/daysOfMonth": "1-7", "/declared/0/window/before": "2h", "/declared/0/window/after": "3h",
 	"/never/0/name": "m", "/never/0/from": []any{"child"}, "/never/0/to": []any{"198.51.100.10"}, "/never/0/services": []any{"tcp/24"}, "/never/0/deny": "honeypot", "/never/0/reason": "new",
+	"/tests/0/from": []any{"child"}, "/tests/0/to": []any{"198.51.100.10"}, "/tests/0/services": []any{"tcp/24"}, "/tests/0/families": nil, "/tests/0/expect": "allowed",
 	"/calendar/0/name": nil, "/calendar/0/cron": "0 1 * * TUE", "/calendar/0/daysOfMonth": "1-7", "/calendar/0/before": "2h", "/calendar/0/after": "3h",
 	"/monitor/minimum": "30d", "/monitor/covers": []any{"ev2"}, "/monitor/minDays": 3, "/monitor/witnessed": "90%",
 	"/enforce/rulesBy":       []any{"group", "destination", "service"},
@@ -122,6 +124,11 @@ var elsewhere = map[string]func(doc map[string]any){
 	"/declared/0/families": func(doc map[string]any) {
 		set(doc, "/declared/0/to", []any{"198.51.100.7", "2001:db8:9::1"})
 		set(doc, "/declared/0/families", []any{"ipv6"})
+	},
+	"/tests/0/families": func(doc map[string]any) {
+		set(doc, "/tests/0/from", []any{"desks"})
+		set(doc, "/tests/0/to", []any{"outside"})
+		set(doc, "/tests/0/families", []any{"ipv6"})
 	},
 	"/calendar/0/name": func(doc map[string]any) {
 		set(doc, "/calendar/0/name", "renamed")

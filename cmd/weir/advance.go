@@ -11,6 +11,7 @@ import (
 
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/exit"
+	"weir/phases"
 	"weir/plans"
 )
 
@@ -100,7 +101,7 @@ func (e *env) showRequested(r api.Requested) {
 		fmt.Fprintf(e.out, "  %s of the evidence without an answer: weir findings\n", many(open, "question"))
 	}
 	for _, g := range r.Gates {
-		if g.Moment {
+		if g.Moment || g.Gate == phases.GateTests {
 			fmt.Fprintf(e.out, "  gate %s: %s: %s\n", g.Gate, g.Verdict, safe(g.Words))
 		}
 	}

@@ -39,9 +39,10 @@ var may = map[string][]string{
 	"phases/enforce":               {"phases/monitor", "phases/policy", "phases/finding", "plans"},
 	"phases/refactor":              {"phases/policy", "phases/monitor", "plans"},
 	"phases/watch":                 {"phases/monitor", "phases/finding", "plans", "phases/policy"},
-	"phases/approval":              {"plans"}, // what a signer signs
+	"phases/expect":                {"phases/policy", "phases/compile", "phases/enforce", "phases/refactor", "plans"}, // a plan's tests
+	"phases/approval":              {"plans"},                                                                         // what a signer signs
 	"phases": {"phases/approval", "phases/policy", "phases/compile", "phases/finding", "phases/monitor", "phases/enforce",
-		"phases/refactor", "phases/watch", "plans", "nft"}, // the machine: no I/O, so no store and no sockets
+		"phases/refactor", "phases/watch", "phases/expect", "plans", "nft"}, // the machine: no I/O, so no store and no sockets
 	"store": {"phases", "phases/monitor", "phases/enforce", "phases/finding", "phases/policy", "phases/compile", "nft", "plans"},
 }
 

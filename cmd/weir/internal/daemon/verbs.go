@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 	"weir/phases/enforce"
+	"weir/phases/expect"
 
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/exit"
@@ -93,6 +94,13 @@ func (d *Daemon) apply(ctx context.Context, c caller, in api.ApplyArgs) (api.App
 	p, err := plans.Parse(in.File, in.Text)
 	if err != nil {
 		return api.Applied{}, exit.Errorf(exit.Invalid, "%w", err)
+	}
+	tests, err := expect.Plan(p, c.now)
+	if err != nil {
+		return api.Applied{}, exit.Errorf(exit.Invalid, "%w", err)
+	}
+	if bad := expect.Failures(tests); len(bad) > 0 {
+		return api.Applied{}, exit.Errorf(exit.Invalid, "the plan contradicts its own tests: %s", strings.Join(bad, "; ")).WithHint("weir check shows each")
 	}
 	preview, err := d.machine.Preview(*p)
 	if err != nil {
