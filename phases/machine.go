@@ -38,6 +38,7 @@ type Machine struct {
 	old   map[string]plans.Plan // plans that were registered earlier and are still in force, by hash
 	look  nft.Look
 	trust trust
+	ways  error // what is missing of the ways back from what is in force
 
 	places struct { // the last answer of carried, which is asked often
 		key     string
@@ -133,6 +134,7 @@ func (m *Machine) RecoverAs(ctx context.Context, now time.Time, by Actor) ([]Rec
 		}
 		out = append(out, r)
 	}
+	m.keepWays(ctx)
 	return out, nil
 }
 

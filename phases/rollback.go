@@ -204,6 +204,17 @@ func (m *Machine) loadWays(ctx context.Context, h Head) error {
 	return errors.Join(errs...)
 }
 
+// keepWays brings back what the ways back from the step in force lead to, where
+// an error or a crash kept it from being loaded. Nobody refers to it yet, so
+// that this changes no verdict. What cannot be loaded is in Status.
+func (m *Machine) keepWays(ctx context.Context) {
+	m.ways = nil
+	s := m.state
+	if h, ok := s.Heads[s.Stable]; ok && m.look.Present && !s.Gone && s.Drift == "" {
+		m.ways = m.loadWays(ctx, h)
+	}
+}
+
 // Drilled records that the unblock procedure was exercised, and how long it
 // took.
 func (m *Machine) Drilled(ctx context.Context, now time.Time, by Actor, took time.Duration) error {

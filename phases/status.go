@@ -29,6 +29,7 @@ type Status struct {
 	Gone      bool       `json:"gone,omitempty"`    // the kernel is empty though something was confirmed
 	Unknown   bool       `json:"unknown,omitempty"` // an intent has no outcome yet
 	Drift     string     `json:"drift,omitempty"`
+	Ways      string     `json:"ways,omitempty"`     // what is missing of the ways back
 	Openings  []Opening  `json:"openings,omitempty"` // that go on
 	Overdue   []Overdue  `json:"overdue,omitempty"`
 	Drill     time.Time  `json:"drill,omitzero"`
@@ -81,6 +82,9 @@ func (m *Machine) Status(now time.Time, f Facts) Status {
 	out := Status{
 		Plan: s.Plan, PlanName: m.plan.Name, Back: m.back(), Lapsed: s.LastLapse, Paused: s.Pause, Gone: s.Gone, Unknown: s.Intent != nil,
 		Drift: s.Drift, Revision: s.StableID, Drill: s.Drill, BootID: s.Boot,
+	}
+	if m.ways != nil {
+		out.Ways = m.ways.Error()
 	}
 	if t, err := m.Trust(); t != nil || err != nil {
 		out.Trust = &TrustNow{}

@@ -94,6 +94,9 @@ func (e *env) showStatus(s api.Status) error {
 	if s.Drift != "" {
 		fmt.Fprintf(e.out, "drift     %s\n", safe(s.Drift))
 	}
+	if s.Ways != "" {
+		fmt.Fprintf(e.out, "ways      not every way back can be taken: %s\n", safe(s.Ways))
+	}
 	if s.Unknown {
 		fmt.Fprintln(e.out, "unknown   something was sent and could not be read back")
 	}
@@ -109,6 +112,9 @@ func (e *env) showStatus(s api.Status) error {
 	}
 	if p := s.Paused; p != nil {
 		fmt.Fprintf(e.out, "paused    since %s by %s: %s; go on: weir resume\n", when(p.At, now), safe(p.By.Name), safe(p.Words))
+	}
+	if s.Behind > time.Second {
+		fmt.Fprintf(e.out, "clock     %s behind the newest record: rollout time stands still, and gates that count it wait; was the clock set back, or forward before?\n", span(s.Behind))
 	}
 	for _, o := range s.Openings {
 		fmt.Fprintf(e.out, "open      %v since %s: more open than was approved: %s\n", o.Groups, when(o.Begin, now), safe(o.Words))

@@ -188,6 +188,7 @@ type Status struct {
 	Exceptions []Exception       `json:"exceptions,omitempty"`
 	SelfServe  bool              `json:"selfServe,omitempty"` // one local yes suffices for what waits
 	Stale      bool              `json:"stale,omitempty"`     // a question was answered since what waits was frozen
+	Behind     time.Duration     `json:"behind,omitempty"`    // the clock is this much behind the journal's newest record: rollout time stands still
 }
 
 // Exception is a live unblock or quarantine.

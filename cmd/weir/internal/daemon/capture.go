@@ -175,6 +175,7 @@ func (d *Daemon) take(r flow.Record) {
 	if d.ofHoneypot(r) || d.answering(r) {
 		return
 	}
+	r.First, r.Last = d.clock.date(r.First), d.clock.date(r.Last)
 	p := d.machine.Plan()
 	if r.Verdict != flow.WouldDeny && r.Verdict != flow.Denied && r.Verdict != flow.Captured {
 		var ok bool
@@ -229,10 +230,10 @@ const (
 // ago, is in the evidence: an ended TCP connection stays in the table for two
 // minutes before the kernel says its last word.
 func (d *Daemon) refresh(ctx context.Context, now time.Time, age time.Duration) error {
-	if d.readers == nil || now.Sub(d.dumped) < age && !now.Before(d.dumped) {
+	if d.readers == nil || time.Since(d.dumped) < age {
 		return nil
 	}
-	d.dumped = now
+	d.dumped = time.Now()
 	d.evidence.Prune(now.Add(-5 * dumpEvery))
 	return d.readers.conns.Dump(ctx, func(r flow.Record) error {
 		d.take(r)
@@ -242,7 +243,7 @@ func (d *Daemon) refresh(ctx context.Context, now time.Time, age time.Duration) 
 
 // flush writes what is new to the store.
 func (d *Daemon) flush(now time.Time) error {
-	d.flushed = now
+	d.flushed = time.Now()
 	if d.evidence == nil {
 		return nil
 	}
@@ -254,10 +255,10 @@ func (d *Daemon) flush(now time.Time) error {
 		d.evidence.PutBack(delta)
 		return err
 	}
-	if now.Sub(d.compacted) < compactEvery {
+	if time.Since(d.compacted) < compactEvery {
 		return nil
 	}
-	d.compacted = now
+	d.compacted = time.Now()
 	if _, err := d.store.Compact(now); err != nil {
 		return fmt.Errorf("cannot compact the evidence: %w", err)
 	}

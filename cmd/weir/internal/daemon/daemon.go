@@ -63,6 +63,7 @@ type Daemon struct {
 	classes    *plans.Classifier
 	readers    *readers
 	beat       time.Time // last heartbeat booked
+	clock      clock     // rollout time; what the daemon does every so often goes by the machine's own
 	flushed    time.Time
 	compacted  time.Time
 	dumped     time.Time // the connection table was read
@@ -95,6 +96,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return fmt.Errorf("cannot make the state folder: %w", err)
 	}
 	d := &Daemon{cfg: cfg, calls: make(chan func()), recs: make(chan flowRecord, 65536), gaps: make(chan capture.Gap, 64)}
+	d.clock.wall = cfg.Now
+	d.cfg.Now = d.clock.now
 	d.log = slog.New(slog.NewTextHandler(cfg.Log, nil))
 	d.notify = d.newNotifier()
 	defer d.closeNotifier()
@@ -142,7 +145,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		return err
 	}
 	d.machine, err = phases.Open(phases.Parts{
-		Kernel: d.kernel, Journal: &mirrored{d.journal, filepath.Join(d.cfg.State, "history.jsonl")}, Files: d.files,
+		Kernel: d.kernel, Journal: dated{&mirrored{d.journal, filepath.Join(d.cfg.State, "history.jsonl")}, &d.clock}, Files: d.files,
 		Parse: func(text []byte) (plans.Plan, error) {
 			p, err := plans.Parse("the registered plan", text)
 			if err != nil {
@@ -168,7 +171,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.planChanged()
 	now := d.cfg.Now()
-	d.flushed, d.compacted = now, now
+	d.flushed, d.compacted = time.Now(), time.Now()
 	if _, err := d.recover(ctx, now); err != nil {
 		d.log.Error("cannot read the kernel at start", "error", err)
 	}
@@ -278,7 +281,7 @@ func (d *Daemon) tick(ctx context.Context) {
 	if err := d.dailyCensus(ctx, now); err != nil {
 		complain("cannot take the census", err)
 	}
-	if now.Sub(d.flushed) >= flushEvery || now.Before(d.flushed) {
+	if time.Since(d.flushed) >= flushEvery {
 		if err := d.flush(now); err != nil {
 			complain("cannot write the evidence", err)
 		}

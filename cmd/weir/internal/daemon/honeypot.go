@@ -60,7 +60,7 @@ type pot struct {
 	swept    bool      // what the last honeypot captured was taken out
 
 	logged  map[potKey]time.Time          // lines of the kernel
-	waiting []honeypot.Visit              // without such a line until now
+	waiting []waitingVisit                // without such a line until now
 	notes   map[netip.Addr]honeypot.Visit // by client, the last
 	second  time.Time
 	lines   int
@@ -254,7 +254,7 @@ func (d *Daemon) visited(v honeypot.Visit) {
 	}
 	p.notes[v.Client.Addr()] = v
 	if len(p.waiting) < potRecent {
-		p.waiting = append(p.waiting, v)
+		p.waiting = append(p.waiting, waitingVisit{v, time.Now()})
 	}
 	if now := time.Now(); now.Sub(p.second) >= time.Second {
 		if p.silent > 0 {
@@ -306,6 +306,12 @@ func (d *Daemon) countArrivals(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// waitingVisit is a visit of which the kernel may log a line yet.
+type waitingVisit struct {
+	honeypot.Visit
+	came time.Time
+}
+
 // matchVisits makes evidence of the visits of which the kernel logged no line:
 // its log is limited, the visitor came all the same.
 func (d *Daemon) matchVisits(now time.Time) {
@@ -317,7 +323,7 @@ func (d *Daemon) matchVisits(now time.Time) {
 			delete(p.logged, k)
 			continue
 		}
-		if d.cfg.Now().Sub(v.Ended) < potWait && !d.cfg.Now().Before(v.Ended) {
+		if now.Sub(v.came) < potWait {
 			kept = append(kept, v)
 			continue
 		}

@@ -80,8 +80,8 @@ func TestVisitsCountOnce(t *testing.T) {
 				d.ofHoneypot(line(p, old))
 				d.evidence.Add(line(p, old))
 			}
-			d.matchVisits(now)
-			d.matchVisits(now)
+			d.matchVisits(time.Now().Add(potWait))
+			d.matchVisits(time.Now().Add(potWait))
 			got := d.visitors()
 			if len(got) != 1 || got[0].Count != c.want || len(d.pot.waiting) != 0 {
 				t.Fatalf("%+v, %d wait", got, len(d.pot.waiting))
@@ -107,7 +107,7 @@ func TestVisitorsWords(t *testing.T) {
 	v := visit(1, "\x1b[2J\"\n", old)
 	v.ServerName = "a\x1b[31m.example"
 	d.visited(v)
-	d.matchVisits(time.Now())
+	d.matchVisits(time.Now().Add(potWait))
 	got := d.visitors()
 	if len(got) != 1 || strings.ContainsAny(got[0].Words, "\x1b\n") || !strings.Contains(got[0].Words, `it said "\x1b[2J\"\x0a" and asked for "a\x1b[31m.example"`) {
 		t.Fatalf("%+v", got)

@@ -27,7 +27,7 @@ func (d *Daemon) answering(r flow.Record) bool {
 	if !r.Guessed || r.Proto != flow.TCP || r.Hook != "output" {
 		return false
 	}
-	if now := d.cfg.Now(); now.Sub(d.sessions.at) > sessionsFor || now.Before(d.sessions.at) {
+	if now := time.Now(); now.Sub(d.sessions.at) > sessionsFor {
 		d.sessions = sessions{at: now}
 		machine, err := host.Look("/")
 		if err == nil {

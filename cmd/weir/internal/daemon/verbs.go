@@ -317,7 +317,7 @@ func (d *Daemon) status(ctx context.Context, c caller, in None) (api.Status, err
 			return api.Status{}, err
 		}
 	}
-	out := api.Status{Status: d.machine.Status(c.now, facts), Present: look.Present, Observing: d.readers != nil, Spared: look.Spared, Honeypot: d.honeypotText()}
+	out := api.Status{Status: d.machine.Status(c.now, facts), Present: look.Present, Observing: d.readers != nil, Spared: look.Spared, Honeypot: d.honeypotText(), Behind: d.clock.behind()}
 	var err error
 	if look.Present {
 		if out.Counters, err = d.groupCounters(ctx); err != nil {

@@ -31,10 +31,10 @@ func withoutWindows(p plans.Plan, pol policy.Policy) policy.Policy {
 // windows are those of the plan in force, which was approved with its step, not
 // of one that somebody registered since.
 func (d *Daemon) windows(ctx context.Context, now time.Time) error {
-	if !d.machine.Look().Present || now.Before(d.windowsAt) {
+	if !d.machine.Look().Present || time.Now().Before(d.windowsAt) {
 		return nil
 	}
-	d.windowsAt = now.Add(5 * time.Second)
+	d.windowsAt = time.Now().Add(5 * time.Second)
 	p, err := d.machine.PlanInForce()
 	if err != nil {
 		return err

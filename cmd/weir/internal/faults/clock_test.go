@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"weir/cmd/weir/internal/api"
 	"weir/phases"
+	"weir/phases/monitor"
 )
 
 // TestClockStepsOfTheMachine: the clock jumps by a day, back and forth, between
@@ -104,7 +106,8 @@ func TestClockStepsOfTheDaemon(t *testing.T) {
 		})
 		h.settled()
 	}
-	// What was seen meanwhile counts as seen a day before: a person is asked.
+	// What is seen while the clock is back is dated after what was recorded, and
+	// never passes for something that was there before the step.
 	set("0s")
 	h.until("confirms", func() error {
 		h.newFlow()
@@ -117,6 +120,23 @@ func TestClockStepsOfTheDaemon(t *testing.T) {
 	if got := h.g.passes(h.world); got != "desks6:9999" {
 		t.Errorf("unblocked, and denied is %q", got)
 	}
+	records := h.records()
+	newest := records[len(records)-1].At
+	h.newFlow()
+	h.until("the new flow is in the evidence", func() error {
+		var seen []monitor.FlowLine
+		must(t, h.call("flows", api.FlowsArgs{By: "flow", All: true}, &seen))
+		for _, f := range seen {
+			if f.Service.Lo != uint16(20000+h.flows) {
+				continue
+			}
+			if f.First.Before(newest) {
+				t.Fatalf("seen after the record of %v, and dated %v", newest, f.First)
+			}
+			return nil
+		}
+		return errors.New("it is not")
+	})
 	h.until("the unblock ends", func() error {
 		if got := h.g.passes(h.world); got != block {
 			return errors.New(got)
