@@ -12,7 +12,8 @@ import (
 // An emergency arms the frozen step that waits on the word of one signer, for a
 // bounded time that the kernel ends, with a reason that is signed. It skips the
 // quorum and the calendar, no other gate. It is void afterwards: only once the
-// quorum has signed the same frozen step can it be confirmed, or armed again.
+// quorum has signed can it be confirmed, or the same signer act alone again
+// within a day.
 
 // LongestEmergency is how long the kernel holds an emergency at most.
 const LongestEmergency = 4 * time.Hour
@@ -103,6 +104,8 @@ func (m *Machine) emergency(now time.Time, text, signature []byte) (*emergency, 
 		return nil, err
 	}
 	e := &emergency{statement: s, text: text, signature: signature}
-	e.by, err = approval.Verify(t, plans.RoleApprove, text, signature)
-	return e, err
+	if e.by, err = approval.Verify(t, plans.RoleApprove, text, signature); err != nil {
+		return nil, err
+	}
+	return e, m.notAgain(e.by.Signer.Name, now)
 }

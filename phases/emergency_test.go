@@ -66,16 +66,16 @@ func TestEmergency(t *testing.T) {
 
 func TestEmergencyOnce(t *testing.T) {
 	o := newOffice(t)
-	arm := func() []byte {
+	arm := func(key string) ([]byte, error) {
 		s, err := o.m.EmergencyStatement(o.w.now, "", time.Minute, "worm")
 		o.ok(err)
-		_, _, err = o.m.Emergency(ctx, o.w.now, root, s.Text(), o.sign("ben", s.Text()), facts(o.w))
-		o.ok(err)
-		return s.Text()
+		_, _, err = o.m.Emergency(ctx, o.w.now, root, s.Text(), o.sign(key, s.Text()), facts(o.w))
+		return s.Text(), err
 	}
-	text := arm()
+	text, err := arm("ben")
+	o.ok(err)
 	o.w.now = o.w.now.Add(2 * time.Minute)
-	_, err := o.m.Recover(ctx, o.w.now)
+	_, err = o.m.Recover(ctx, o.w.now)
 	o.ok(err)
 	_, _, err = o.m.Emergency(ctx, o.w.now, root, text, o.sign("ben", text), facts(o.w))
 	o.want(err, ErrUsed)
@@ -83,8 +83,18 @@ func TestEmergencyOnce(t *testing.T) {
 		t.Error("it counts as a brownout")
 	}
 
+	// It is void: not once more by the same person, whatever the key.
+	_, err = arm("ben")
+	o.want(err, ErrAlone)
+	_, err = arm("ben2")
+	o.want(err, ErrAlone)
+	o.open()
+	_, err = arm("ben")
+	o.want(err, ErrAlone)
+
 	// The quorum signs while it runs: then it is kept, and the signatures are used.
-	arm()
+	_, err = arm("cleo")
+	o.ok(err)
 	o.ok(o.decide("ben", approval.Approve))
 	o.want(o.m.Confirm(ctx, o.w.now, anna), ErrNotApproved)
 	o.ok(o.decide("cleo", approval.Approve))
@@ -96,6 +106,9 @@ func TestEmergencyOnce(t *testing.T) {
 	}
 	_, err = o.m.Decide(ctx, o.w.now, root, "", approval.Approve, yes, o.sign("dora", yes))
 	o.want(err, ErrUsed)
+	if len(o.m.State().Alone) != 0 {
+		t.Errorf("the quorum signed, and these have acted alone: %v", o.m.State().Alone)
+	}
 }
 
 func TestEmergencyAfterANo(t *testing.T) {

@@ -38,6 +38,7 @@ var (
 	ErrTrustFile    = errors.New("the trust file cannot be used")
 	ErrTrustChanged = errors.New("the trust file is not the one that was accepted")
 	ErrSameTrust    = errors.New("the trust file is the one that was accepted")
+	ErrAlone        = errors.New("this signer has acted alone within the last day, and no quorum has signed anything since")
 	ErrWindow       = errors.New("an approval cannot hold for that time")
 )
 

@@ -18,7 +18,8 @@ type State struct {
 
 	Trust     string // hash of the trust file in force, "" none ever was
 	TrustText []byte
-	Nonces    map[string]bool // that are spent
+	Nonces    map[string]bool      // that are spent
+	Alone     map[string]time.Time // signer → when he last acted without the quorum; emptied when a quorum signs
 
 	Heads     map[string]Head // every frozen step, by digest
 	Request   *Pending        // what waits for approval or arming
@@ -129,7 +130,7 @@ func (s *State) init() {
 	s.Heads, s.Void, s.Back = map[string]Head{}, map[string]Void{}, map[string]bool{}
 	s.Listed = map[string]time.Time{}
 	s.Since, s.Tx = map[string]time.Time{}, map[string]bool{}
-	s.Nonces = map[string]bool{}
+	s.Nonces, s.Alone = map[string]bool{}, map[string]time.Time{}
 }
 
 // Current returns what is in force by confirmation: the step's name, the hash
@@ -228,10 +229,23 @@ func (s *State) apply(r Record) {
 		s.Pause = nil
 	case Drilled:
 		s.Drill, s.DrillFor = r.At, r.Took
+	case Noted:
+		if len(r.Signatures) > 0 {
+			s.signed(r)
+		}
 	}
 	if r.Pauses && (r.Kind != Seen || r.Done) && r.Kind != Intent {
 		s.Pause = &Pause{r.Actor, r.At, r.Words}
 	}
+}
+
+// signed notes who decided: one signer alone, or a quorum.
+func (s *State) signed(r Record) {
+	if r.Emergency == "" {
+		clear(s.Alone)
+		return
+	}
+	s.Alone[r.Actor.Signer] = r.At
 }
 
 // done applies the outcome of an intent that the kernel shows.
@@ -239,6 +253,9 @@ func (s *State) done(i, seen Record) {
 	s.Gone, s.LastTx, s.LastLapse = false, i.Tx, false
 	if i.Op != OpArm && i.Op != OpGroup {
 		s.Drift = "" // every map was written
+	}
+	if i.Emergency != "" || len(i.Uses) > 0 {
+		s.signed(i)
 	}
 	switch i.Op {
 	case OpArm:

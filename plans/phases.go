@@ -206,7 +206,7 @@ func (d *decoder) rest(root *node) {
 	}
 	u := root.get("unblock")
 	p.Unblock = Unblock{Longest: d.duration(u.get("longest"), day, oneSecond, 30*day), Widest4: intOr(u.get("widest4"), 24),
-		Widest6: intOr(u.get("widest6"), 64), Contact: str(u.get("contact"))}
+		Widest6: intOr(u.get("widest6"), 64), From4: intOr(u.get("from4"), 0), From6: intOr(u.get("from6"), 0), Contact: str(u.get("contact"))}
 	p.ConfirmWithin = d.duration(root.get("confirmWithin"), 10*time.Minute, oneSecond, time.Hour)
 	d.approvals(root.get("approvals"))
 	c := root.get("capture")

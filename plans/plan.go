@@ -224,6 +224,8 @@ type Unblock struct {
 	Longest time.Duration
 	Widest4 int // least prefix length of --to
 	Widest6 int
+	From4   int // least prefix length of --from; 0: any
+	From6   int
 	Contact string
 }
 

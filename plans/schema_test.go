@@ -59,7 +59,7 @@ enforce:
   freezes: [{name: f, from: 2026-12-15, to: 2027-01-07}]
 refactor: {steps: [{name: r, groups: [desks], allow: [{to: [outside], services: [tcp/443]}], shadow: 14d}]}
 watch: {report: "0 7 * * MON"}
-unblock: {longest: 24h, widest4: 24, widest6: 64, contact: noc@example.net}
+unblock: {longest: 24h, widest4: 24, widest6: 64, from4: 24, from6: 64, contact: noc@example.net}
 approvals:
   - {steps: "enforce/*", quorum: 2, selfApproval: false, expireAfter: 10d}
 confirmWithin: 10m
@@ -96,7 +96,7 @@ var changes = map[string]any{
 	"/enforce/freezes/0/name": "g", "/enforce/freezes/0/from": "2026-12-16", "/enforce/freezes/0/to": "2027-01-08",
 	"/refactor/steps/0/name": "q", "/refactor/steps/0/groups": []any{"desks", "child"}, "/refactor/steps/0/shadow": "13d",
 	"/refactor/steps/0/allow/0/to": []any{"198.51.100.0/25"}, "/refactor/steps/0/allow/0/services": []any{"tcp/80"},
-	"/watch/report": "0 8 * * MON", "/unblock/longest": "23h", "/unblock/widest4": 25, "/unblock/widest6": 65, "/unblock/contact": "x@example.net",
+	"/watch/report": "0 8 * * MON", "/unblock/longest": "23h", "/unblock/widest4": 25, "/unblock/widest6": 65, "/unblock/from4": 25, "/unblock/from6": 65, "/unblock/contact": "x@example.net",
 	"/approvals/0/steps": "watch", "/approvals/0/quorum": 3, "/approvals/0/selfApproval": true, "/approvals/0/expireAfter": "9d",
 	"/confirmWithin": "9m", "/capture/logGroup": 102, "/capture/verdictGroup": 103, "/capture/honeypotPort": 2324,
 	"/notify/every": "2h", "/notify/webhooks/0/name": "noc", "/notify/webhooks/0/url": "http://127.0.0.1:9/x", "/notify/webhooks/0/secretFile": "/etc/weir/other", "/notify/webhooks/0/least": "info",
@@ -330,7 +330,7 @@ func TestDefaultsAreThoseOfTheSchema(t *testing.T) {
 		"/enforce/waves/0/share": js(p.Enforce.Waves[0].Share) + "%", "/enforce/deny": p.Enforce.Deny, "/enforce/established": p.Enforce.Established,
 		"/enforce/drainFor": FormatDuration(p.Enforce.DrainFor), "/enforce/soak": FormatDuration(p.Enforce.Soak),
 		"/refactor/steps/0/shadow": FormatDuration(p.Refactor[0].Shadow),
-		"/unblock/longest":         FormatDuration(p.Unblock.Longest), "/unblock/widest4": js(p.Unblock.Widest4), "/unblock/widest6": js(p.Unblock.Widest6),
+		"/unblock/longest":         FormatDuration(p.Unblock.Longest), "/unblock/widest4": js(p.Unblock.Widest4), "/unblock/widest6": js(p.Unblock.Widest6), "/unblock/from4": js(p.Unblock.From4), "/unblock/from6": js(p.Unblock.From6),
 		"/approvals/0/quorum": js(p.Approvals[0].Quorum), "/approvals/0/selfApproval": js(p.Approvals[0].SelfApproval), "/approvals/0/expireAfter": FormatDuration(p.Approvals[0].ExpireAfter),
 		"/confirmWithin":    FormatDuration(p.ConfirmWithin),
 		"/capture/logGroup": js(p.Capture.LogGroup), "/capture/verdictGroup": js(p.Capture.VerdictGroup), "/capture/honeypotPort": js(p.Capture.HoneypotPort),

@@ -167,8 +167,9 @@ func (d *trustDecoder) trust(root *node) {
 		d.add(root.key("signers"), fmt.Sprintf("changing the file would need %d signers with the role trust, and there are %d", t.Change, d.having(RoleTrust)), "give more signers the role, or write change: with how many it needs")
 	}
 	if n := root.get("unblock"); n != nil {
-		d.fields(n, "unblock", nil, "longest", "widest4", "widest6")
-		t.Unblock = Unblock{Longest: d.span(n.get("longest"), "longest", 30*day), Widest4: d.bits(n.get("widest4"), "widest4", 32), Widest6: d.bits(n.get("widest6"), "widest6", 128)}
+		d.fields(n, "unblock", nil, "longest", "widest4", "widest6", "from4", "from6")
+		t.Unblock = Unblock{Longest: d.span(n.get("longest"), "longest", 30*day), Widest4: d.bits(n.get("widest4"), "widest4", 32), Widest6: d.bits(n.get("widest6"), "widest6", 128),
+			From4: d.bits(n.get("from4"), "from4", 32), From6: d.bits(n.get("from6"), "from6", 128)}
 	}
 	if n := root.get("access"); n != nil {
 		d.fields(n, "access", nil, MayRead, MayTraffic, MayOperate, MayApprove)

@@ -21,7 +21,7 @@ signers:
 least:
   - {steps: "enforce/block:*", quorum: 2}
 change: 1
-unblock: {longest: 4h, widest4: 28}
+unblock: {longest: 4h, widest4: 28, from4: 24, from6: 56}
 quarantine: {longest: 1d}
 access: {read: [staff], operate: [netops, adm]}
 `
@@ -43,7 +43,7 @@ func TestTrust(t *testing.T) {
 	if tr.SignerOf("") != nil {
 		t.Error("nobody is somebody")
 	}
-	if tr.Change != 1 || tr.Unblock.Longest != 4*time.Hour || tr.Unblock.Widest4 != 28 || tr.Quarantine != 24*time.Hour {
+	if tr.Change != 1 || tr.Unblock.Longest != 4*time.Hour || tr.Unblock.Widest4 != 28 || tr.Unblock.From4 != 24 || tr.Unblock.From6 != 56 || tr.Quarantine != 24*time.Hour {
 		t.Errorf("read as %+v", tr)
 	}
 	// A plan may ask for more, never for less.
@@ -87,6 +87,7 @@ func TestTrustMistakes(t *testing.T) {
 		{"change: 1", "change: 2", "there are 1 signers with the role trust"},
 		{"change: 1\n", "", "changing the file would need 2"},
 		{"longest: 4h", "longest: 4", "as 4h"},
+		{"from4: 24", "from4: 33", "write 1 to 32"},
 		{"access: {read: [staff]", "access: {reed: [staff]", `did you mean "read"?`},
 		{"read: [staff]", "read: staff", "wants a list"},
 		{"least:", "lest:", `did you mean "least"?`},

@@ -86,15 +86,8 @@ func (e *env) showTrust(t api.Trust) {
 func (e *env) acceptTrust(ctx context.Context, statement string, signatures []string) error {
 	var in api.TrustArgs
 	var err error
-	if in.Statement, err = e.readFile(statement); err != nil {
+	if in.Statement, in.Signatures, err = e.readSigned(statement, signatures); err != nil {
 		return err
-	}
-	for _, f := range signatures {
-		sig, err := e.readFile(f)
-		if err != nil {
-			return err
-		}
-		in.Signatures = append(in.Signatures, sig)
 	}
 	if err := e.call(ctx, "trustfile", in, nil); err != nil {
 		return err

@@ -14,8 +14,9 @@ var _ = register(func(e *env) *cobra.Command {
 	in := api.UnblockArgs{}
 	var long, end string
 	var list, drill bool
+	var how widening
 	c := &cobra.Command{
-		Use:   "unblock",
+		Use:   "unblock [SIGNATURE…]",
 		Short: "let one flow through for a bounded time, now",
 		Long: `Opens an exception that the kernel itself ends, with the connections it let in,
 even if weir is dead. The plan's limits hold.
@@ -23,9 +24,18 @@ even if weir is dead. The plan's limits hold.
   weir unblock --from 10.20.16.12 --to 198.51.100.7 --service tcp/443 --for 1h --reason TICKET-7
   weir unblock --list
   weir unblock --end e1f2a3b4
-  weir unblock --drill       exercise the procedure and measure it; a gate before the first block`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+  weir unblock --drill       exercise the procedure and measure it; a gate before the first block
+
+Beyond the limits of plan and trust file its signers decide; one of them alone for
+at most four hours, which the kernel ends:
+
+  weir unblock --from … --to … --service … --for 24h --reason TICKET --statement > st
+  weir unblock --signed st st.alice.sig st.bob.sig
+  weir unblock --from … --to … --service … --for 2h --reason TICKET --emergency --sign KEYFILE`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 && how.signed == "" {
+				return exit.Errorf(exit.Usage, "weir unblock takes no argument %q", args[0]).WithHint("weir unblock --help")
+			}
 			switch {
 			case list:
 				return e.listExceptions(c)
@@ -49,6 +59,9 @@ even if weir is dead. The plan's limits hold.
 					return exit.Errorf(exit.Usage, "--for: %w", err)
 				}
 			}
+			if how.asked() {
+				return e.wider(c.Context(), how, api.WiderOf{UnblockArgs: in}, args)
+			}
 			var out api.Exception
 			if err := e.call(c.Context(), "unblock", in, &out); err != nil {
 				return err
@@ -66,7 +79,8 @@ even if weir is dead. The plan's limits hold.
 	f.BoolVar(&list, "list", false, "list the live exceptions")
 	f.StringVar(&end, "end", "", "end one by its id")
 	f.BoolVar(&drill, "drill", false, "exercise the procedure on this machine")
-	c.MarkFlagsMutuallyExclusive("list", "end", "drill", "from")
+	how.flags(c)
+	c.MarkFlagsMutuallyExclusive("list", "end", "drill", "from", "signed")
 	e.outputFlag(c)
 	return c
 })
@@ -96,19 +110,38 @@ func (e *env) listExceptions(c *cobra.Command) error {
 var _ = register(func(e *env) *cobra.Command {
 	in := api.QuarantineArgs{}
 	var long string
+	var how widening
 	c := &cobra.Command{
 		Use:   "quarantine HOST",
 		Short: "cut one endpoint off now, live connections too, for a bounded time",
 		Long: `  weir quarantine 10.20.16.12 --for 4h --reason "beacon"
-  weir quarantine 10.20.16.12 --end`,
-		Args: cobra.ExactArgs(1),
+  weir quarantine 10.20.16.12 --end
+
+Longer than the trust file lets one operator, its signers decide; one of them alone
+for at most four hours:
+
+  weir quarantine 10.20.16.12 --for 3d --reason "beacon" --statement > st
+  weir quarantine --signed st st.alice.sig st.bob.sig
+  weir quarantine 10.20.16.12 --for 4h --reason "beacon" --emergency --sign KEYFILE`,
+		Args: func(c *cobra.Command, args []string) error {
+			if how.signed != "" {
+				return nil // the signatures
+			}
+			return cobra.ExactArgs(1)(c, args)
+		},
 		RunE: func(c *cobra.Command, args []string) error {
+			if how.signed != "" {
+				return e.wider(c.Context(), how, api.WiderOf{}, args)
+			}
 			in.Host = args[0]
 			if long != "" {
 				var err error
 				if in.For, err = plans.ParseDuration(long); err != nil {
 					return exit.Errorf(exit.Usage, "--for: %w", err)
 				}
+			}
+			if how.asked() {
+				return e.wider(c.Context(), how, api.WiderOf{Host: in.Host, UnblockArgs: api.UnblockArgs{For: in.For, Reason: in.Reason}}, nil)
 			}
 			if err := e.call(c.Context(), "quarantine", in, nil); err != nil {
 				return err
@@ -125,5 +158,8 @@ var _ = register(func(e *env) *cobra.Command {
 	f.StringVar(&long, "for", "", "how long: 4h")
 	f.StringVar(&in.Reason, "reason", "", "why")
 	f.BoolVar(&in.End, "end", false, "end it")
+	how.flags(c)
+	c.MarkFlagsMutuallyExclusive("end", "statement", "sign", "signed")
+	c.MarkFlagsMutuallyExclusive("end", "emergency")
 	return c
 })

@@ -12,6 +12,7 @@ var (
 	ErrUpon      = errors.New("the approval is for a step that was frozen upon another revision")
 	ErrDigest    = errors.New("the approval is for another frozen step")
 	ErrHashes    = errors.New("the approval names other hashes than the frozen step has")
+	ErrTicket    = errors.New("the approval names other tickets than the request")
 	ErrNonce     = errors.New("the approval is of another request")
 	ErrLog       = errors.New("the approval is over another state of the audit log")
 	ErrWindow    = errors.New("the approval names another time than the request")

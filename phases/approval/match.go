@@ -28,6 +28,8 @@ func (s Statement) Matches(want Statement) error {
 		return differ(ErrDigest, s.Digest, want.Digest)
 	case s.Revision != want.Revision, !maps.Equal(s.Hashes, want.Hashes), !slices.Equal(s.Targets, want.Targets):
 		return ErrHashes
+	case !slices.Equal(s.Tickets, want.Tickets):
+		return ErrTicket
 	case s.Nonce != want.Nonce:
 		return ErrNonce
 	case !s.NotBefore.Equal(want.NotBefore) || !s.NotAfter.Equal(want.NotAfter):

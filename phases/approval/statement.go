@@ -20,7 +20,7 @@ type Decision string
 const (
 	Approve   Decision = "approve"
 	Deny      Decision = "deny"
-	Emergency Decision = "emergency" // arm it now, for the lease, without the quorum
+	Emergency Decision = "emergency" // do it now, for the lease, without the quorum
 )
 
 // Subject is what a statement decides.
@@ -28,8 +28,9 @@ type Subject string
 
 // The subjects.
 const (
-	Step  Subject = "step"  // a frozen step
-	Trust Subject = "trust" // another trust file
+	Step      Subject = "step"      // a frozen step
+	Trust     Subject = "trust"     // another trust file
+	Exception Subject = "exception" // an unblock or a quarantine beyond what one operator may do
 )
 
 // Ask is what a request adds to a frozen step, so that a signature is for one
@@ -43,6 +44,34 @@ type Ask struct {
 	Nonce     string    `json:"nonce"`              // 32 hex digits, spent when the step is armed
 	LogSize   uint64    `json:"logSize"`            // of the audit log at the time of the request
 	LogRoot   string    `json:"logRoot"`            // its root; "-" without a log
+	Tickets   []Ticket  `json:"tickets,omitempty"`  // of a step that denies
+}
+
+// Ticket lets an account put one group alone back to alert while the step that
+// it was signed with is in force.
+type Ticket struct {
+	Group   string        `json:"group"`
+	Account string        `json:"account"`
+	Times   int           `json:"times"` // how often; 1 or more
+	For     time.Duration `json:"for"`   // from the confirm on; whole seconds
+}
+
+// String is the ticket as signers sign it.
+func (t Ticket) String() string {
+	return fmt.Sprintf("%s %s %d %s", t.Group, t.Account, t.Times, t.For)
+}
+
+func parseTicket(text string) (Ticket, error) {
+	f := strings.Split(text, " ")
+	if len(f) != 4 || f[0] == "" || f[1] == "" {
+		return Ticket{}, errors.New("a ticket is a group, an account, how often and for how long")
+	}
+	times, err := strconv.Atoi(f[2])
+	long, err2 := time.ParseDuration(f[3])
+	if err = errors.Join(err, err2); err == nil && (times < 1 || long < time.Second) {
+		err = errors.New("a ticket is for one use or more, and for one second or longer")
+	}
+	return Ticket{f[0], f[1], times, long}, err
 }
 
 // Statement is what a signer signs. Its text binds every field; the digest
@@ -59,8 +88,8 @@ type Statement struct {
 	Revision string            // that would be armed; "-" for a trust file
 	Hashes   map[string]string // of the frozen step's parts, by name
 	Targets  []string          // what becomes of each group, for the eyes of the signer
-	Lease    time.Duration     // emergency: how long; whole seconds
-	Reason   string            // emergency: why; "" else
+	Lease    time.Duration     // emergency, exception: how long; whole seconds
+	Reason   string            // emergency, exception: why; "" else
 }
 
 // MaxSize bounds a statement's text in bytes.
@@ -96,6 +125,9 @@ func (s Statement) Text() []byte {
 	line("nonce", s.Nonce)
 	line("log-size", strconv.FormatUint(s.LogSize, 10))
 	line("log-root", s.LogRoot)
+	for _, t := range s.Tickets {
+		line("ticket", t.String())
+	}
 	var names []string
 	for n := range s.Hashes {
 		names = append(names, n)
@@ -206,6 +238,10 @@ func (s *Statement) set(key, value string) (err error) {
 		s.LogSize, err = strconv.ParseUint(value, 10, 64)
 	case "log-root":
 		s.LogRoot = value
+	case "ticket":
+		var t Ticket
+		t, err = parseTicket(value)
+		s.Tickets = append(s.Tickets, t)
 	case "hash":
 		name, hash, _ := strings.Cut(value, " ")
 		if !partForm.MatchString(name) {
@@ -228,25 +264,25 @@ func (s Statement) check() error {
 		}
 		return fmt.Errorf("%s is no hash", name)
 	}
-	errs := []error{hash("digest", s.Digest, false), hash("trust", s.Ask.Trust, false), hash("plan", s.Plan, s.Subject == Trust),
+	errs := []error{hash("digest", s.Digest, false), hash("trust", s.Ask.Trust, false), hash("plan", s.Plan, s.Subject != Step),
 		hash("upon-step", s.UponStep, true)}
 	for n, h := range s.Hashes {
 		errs = append(errs, hash("the hash of "+n, h, true))
 	}
-	switch s.Decision {
-	case Approve, Deny:
-		if s.Lease != 0 || s.Reason != "" {
-			errs = append(errs, errors.New("a lease or a reason, which only an emergency has"))
-		}
-	case Emergency:
-		if s.Lease <= 0 || s.Reason == "" || s.Subject != Step {
-			errs = append(errs, errors.New("an emergency has a lease and a reason"))
-		}
-	default:
+	bounded := s.Decision == Emergency || s.Subject == Exception
+	switch {
+	case !slices.Contains([]Decision{Approve, Deny, Emergency}, s.Decision):
 		errs = append(errs, fmt.Errorf("no decision %q", s.Decision))
-	}
-	if s.Subject != Step && s.Subject != Trust {
+	case !slices.Contains([]Subject{Step, Trust, Exception}, s.Subject):
 		errs = append(errs, fmt.Errorf("no subject %q", s.Subject))
+	case bounded && (s.Lease <= 0 || s.Reason == "" || s.Subject == Trust):
+		errs = append(errs, errors.New("an emergency, and an exception, has a lease and a reason"))
+	case !bounded && (s.Lease != 0 || s.Reason != ""):
+		errs = append(errs, errors.New("a lease or a reason, which only an emergency or an exception has"))
+	case s.Subject != Step && len(s.Tickets) > 0:
+		errs = append(errs, errors.New("a ticket, which only a step has"))
+	case s.Subject == Exception && len(s.Targets) != 1:
+		errs = append(errs, errors.New("an exception is one"))
 	}
 	for name, v := range map[string]string{"name": s.Name, "machine": s.Machine, "upon": s.Upon, "revision": s.Revision, "log-root": s.LogRoot} {
 		if !valueForm.MatchString(v) {

@@ -99,6 +99,29 @@ type StatementArgs struct {
 
 	Emergency string        `json:"emergency,omitempty"` // the reason: to arm without the quorum
 	Lease     time.Duration `json:"lease,omitempty"`     // of the emergency
+
+	Wider *WiderOf `json:"wider,omitempty"` // about an exception beyond what one operator may do
+}
+
+// WiderOf is an unblock, or with Host a quarantine, that is to be signed.
+type WiderOf struct {
+	UnblockArgs
+	Host  string `json:"host"`
+	Alone bool   `json:"alone"` // by one signer, in an emergency
+}
+
+// WiderArgs brings signatures over a statement about an exception.
+type WiderArgs struct {
+	Statement  []byte   `json:"statement"`
+	Signatures [][]byte `json:"signatures"`
+}
+
+// Widened is the exception that was made.
+type Widened struct {
+	Kind      string        `json:"kind"` // "unblock" or "quarantine"
+	ID        string        `json:"id"`   // of an unblock; the address of a quarantine
+	For       time.Duration `json:"for"`
+	Emergency bool          `json:"emergency,omitempty"` // signed by one alone
 }
 
 // Statement is a text to sign.

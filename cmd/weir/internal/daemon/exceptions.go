@@ -30,12 +30,11 @@ func (d *Daemon) unblock(ctx context.Context, c caller, in api.UnblockArgs) (api
 	if err != nil {
 		return api.Exception{}, err
 	}
-	if err := d.trustLimits(e); err != nil {
+	if err := d.withinLimits(p, e); err != nil {
 		return api.Exception{}, err
 	}
-	if !d.machine.Look().Present {
-		return api.Exception{}, exit.Errorf(exit.Refused, "nothing of weir is in the kernel: everything passes").
-			WithHint("weir status")
+	if err := d.canOpen(); err != nil {
+		return api.Exception{}, err
 	}
 	if e.ID, err = newID("e"); err != nil {
 		return api.Exception{}, err
@@ -44,14 +43,27 @@ func (d *Daemon) unblock(ctx context.Context, c caller, in api.UnblockArgs) (api
 	if err := d.machine.Note(ctx, c.now, c.Actor, phases.Noted, phases.Record{Line: e.ID, Words: words}); err != nil {
 		return api.Exception{}, err
 	}
-	if err := d.remember(c.now, rememberedEx{Exception: e, Until: c.now.Add(e.For)}); err != nil {
+	return d.openException(ctx, c.now, e, in.Reason)
+}
+
+func (d *Daemon) canOpen() error {
+	if !d.machine.Look().Present {
+		return exit.Errorf(exit.Refused, "nothing of weir is in the kernel: everything passes").
+			WithHint("weir status")
+	}
+	return nil
+}
+
+// openException opens what the journal holds already, and reads it back.
+func (d *Daemon) openException(ctx context.Context, now time.Time, e nft.Exception, reason string) (api.Exception, error) {
+	if err := d.remember(now, rememberedEx{Exception: e, Until: now.Add(e.For)}); err != nil {
 		return api.Exception{}, err
 	}
 	if err := d.kernel.AddException(ctx, e); err != nil {
 		return api.Exception{}, err
 	}
 	d.gen++
-	d.evidence.Open(monitor.Opening{ID: e.ID, Kind: "unblock", From: c.now, To: c.now.Add(e.For), Reason: in.Reason,
+	d.evidence.Open(monitor.Opening{ID: e.ID, Kind: "unblock", From: now, To: now.Add(e.For), Reason: reason,
 		Clients: []netip.Prefix{e.From}, Servers: []netip.Prefix{e.To}, Services: servicesOf(e.Service)})
 	live, err := d.exceptions(ctx)
 	if err != nil {
@@ -79,8 +91,7 @@ func serviceText(s flow.Service) string {
 	return s.String()
 }
 
-// exception checks the arguments against the plan's limits; every mistake has
-// its own words.
+// exception reads the arguments; every mistake has its own words.
 func exception(p plans.Plan, in api.UnblockArgs) (nft.Exception, error) {
 	var e nft.Exception
 	var err error
@@ -107,22 +118,50 @@ func exception(p plans.Plan, in api.UnblockArgs) (nft.Exception, error) {
 			return e, exit.Errorf(exit.Invalid, "%w", err).WithHint("tcp/443, icmp/8, esp, any, or a service of the plan")
 		}
 	}
-	widest := p.Unblock.Widest4
-	if e.To.Addr().Is6() {
-		widest = p.Unblock.Widest6
-	}
+	e.For = in.For
+	return e, nil
+}
+
+// withinLimits refuses an unblock that is wider or longer than the plan, or the
+// trust file, lets one operator open.
+func (d *Daemon) withinLimits(p plans.Plan, e nft.Exception) error {
 	contact := ""
 	if p.Unblock.Contact != "" {
 		contact = "; ask " + p.Unblock.Contact
 	}
-	if e.To.Bits() < widest {
-		return e, exit.Errorf(exit.Refused, "the plan lets an unblock reach at most a /%d, not %s%s", widest, e.To, contact)
+	err := beyond("the plan", p.Unblock, e, contact)
+	t, _ := d.machine.Trust() // the limits of the accepted file hold also while another one is there
+	if t == nil {
+		return err
 	}
-	if p.Unblock.Longest > 0 && in.For > p.Unblock.Longest {
-		return e, exit.Errorf(exit.Refused, "the plan lets an unblock last at most %s, not %s%s", p.Unblock.Longest, in.For, contact)
+	if err == nil {
+		err = beyond("the trust file", t.Unblock, e, contact)
 	}
-	e.For = in.For
-	return e, nil
+	return bySigners(err, "weir unblock")
+}
+
+func beyond(whose string, u plans.Unblock, e nft.Exception, contact string) error {
+	widest, from := u.Widest4, u.From4
+	if e.To.Addr().Is6() {
+		widest, from = u.Widest6, u.From6
+	}
+	switch {
+	case e.To.Bits() < widest:
+		return exit.Errorf(exit.Refused, "%s lets an unblock reach at most a /%d, not %s%s", whose, widest, e.To, contact)
+	case e.From.Bits() < from:
+		return exit.Errorf(exit.Refused, "%s lets an unblock be for at most a /%d, not %s%s", whose, from, e.From, contact)
+	case u.Longest > 0 && e.For > u.Longest:
+		return exit.Errorf(exit.Refused, "%s lets an unblock last at most %s, not %s%s", whose, u.Longest, e.For, contact)
+	}
+	return nil
+}
+
+// bySigners says how to go beyond a limit.
+func bySigners(err error, verb string) error {
+	if err == nil {
+		return nil
+	}
+	return exit.From(err).WithHint("beyond it signers decide: %s … --statement; one alone, for 4h at most: %s … --emergency --sign KEYFILE", verb, verb)
 }
 
 func newID(prefix string) (string, error) {
@@ -248,20 +287,9 @@ func (d *Daemon) live(ctx context.Context, id string) bool {
 
 // quarantine cuts one endpoint off, live connections too, for a bounded time.
 func (d *Daemon) quarantine(ctx context.Context, c caller, in api.QuarantineArgs) (None, error) {
-	p, err := d.needPlan()
+	a, err := d.canCutOff(in.Host)
 	if err != nil {
 		return None{}, err
-	}
-	a, err := netip.ParseAddr(in.Host)
-	if err != nil {
-		return None{}, exit.Errorf(exit.Usage, "cannot read address %q", in.Host)
-	}
-	a = a.Unmap().WithZone("")
-	if len(p.Scope.Inside) > 0 && !insidePrefix(p.Scope, netip.PrefixFrom(a, a.BitLen())) {
-		return None{}, exit.Errorf(exit.Invalid, "%s is not inside: the plan does not judge it", a)
-	}
-	if !d.machine.Look().Present {
-		return None{}, exit.Errorf(exit.Refused, "nothing of weir is in the kernel: nothing can be cut off").WithHint("weir status")
 	}
 	if in.End {
 		live, err := d.kernel.Quarantines(ctx)
@@ -279,18 +307,50 @@ func (d *Daemon) quarantine(ctx context.Context, c caller, in api.QuarantineArgs
 		}
 		return None{}, d.machine.Note(ctx, c.now, c.Actor, phases.Noted, phases.Record{Line: a.String(), Words: "ended the quarantine of " + a.String()})
 	}
-	if in.For <= 0 || in.For > 7*24*time.Hour {
-		return None{}, exit.Errorf(exit.Usage, "a quarantine is bounded: --for up to 7d").WithHint("weir quarantine %s --for 4h --reason TICKET", a)
+	if err := boundedQuarantine(a, in.For); err != nil {
+		return None{}, err
 	}
 	if t, _ := d.machine.Trust(); t != nil && t.Quarantine > 0 && in.For > t.Quarantine {
-		return None{}, exit.Errorf(exit.Refused, "the trust file lets a quarantine last at most %s, not %s", t.Quarantine, in.For)
+		return None{}, bySigners(exit.Errorf(exit.Refused, "the trust file lets a quarantine last at most %s, not %s", t.Quarantine, in.For), "weir quarantine")
 	}
 	if err := d.machine.Note(ctx, c.now, c.Actor, phases.Noted, phases.Record{Line: a.String(),
 		Words: strings.TrimSuffix(fmt.Sprintf("quarantined %s for %s: %s", a, in.For, in.Reason), ": ")}); err != nil {
 		return None{}, err
 	}
-	if err := d.remember(c.now, quarantineOf(a, in.For, c.now)); err != nil {
-		return None{}, err
+	return None{}, d.cutOff(ctx, c.now, a, in.For)
+}
+
+// canCutOff reads the address of a host that a quarantine would touch.
+func (d *Daemon) canCutOff(host string) (netip.Addr, error) {
+	p, err := d.needPlan()
+	if err != nil {
+		return netip.Addr{}, err
 	}
-	return None{}, d.kernel.Quarantine(ctx, a, in.For)
+	a, err := netip.ParseAddr(host)
+	if err != nil {
+		return a, exit.Errorf(exit.Usage, "cannot read address %q", host)
+	}
+	a = a.Unmap().WithZone("")
+	if len(p.Scope.Inside) > 0 && !insidePrefix(p.Scope, netip.PrefixFrom(a, a.BitLen())) {
+		return a, exit.Errorf(exit.Invalid, "%s is not inside: the plan does not judge it", a)
+	}
+	if !d.machine.Look().Present {
+		return a, exit.Errorf(exit.Refused, "nothing of weir is in the kernel: nothing can be cut off").WithHint("weir status")
+	}
+	return a, nil
+}
+
+func boundedQuarantine(a netip.Addr, long time.Duration) error {
+	if long <= 0 || long > 7*24*time.Hour {
+		return exit.Errorf(exit.Usage, "a quarantine is bounded: --for up to 7d").WithHint("weir quarantine %s --for 4h --reason TICKET", a)
+	}
+	return nil
+}
+
+// cutOff cuts off what the journal holds already.
+func (d *Daemon) cutOff(ctx context.Context, now time.Time, a netip.Addr, long time.Duration) error {
+	if err := d.remember(now, quarantineOf(a, long, now)); err != nil {
+		return err
+	}
+	return d.kernel.Quarantine(ctx, a, long)
 }

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"weir/cmd/weir/internal/api"
-	"weir/cmd/weir/internal/exit"
-	"weir/nft"
 	"weir/phases"
 	"weir/phases/approval"
 	"weir/plans"
@@ -76,6 +74,8 @@ func (d *Daemon) statement(ctx context.Context, c caller, in api.StatementArgs) 
 	switch {
 	case in.Trust:
 		s, err = d.machine.TrustStatement(c.now)
+	case in.Wider != nil:
+		s, err = d.widerStatement(c, *in.Wider)
 	case in.Emergency != "":
 		s, err = d.machine.EmergencyStatement(c.now, in.Digest, in.Lease, in.Emergency)
 	case in.Deny:
@@ -108,26 +108,6 @@ func (d *Daemon) trust(ctx context.Context, c caller, in None) (api.Trust, error
 
 func (d *Daemon) acceptTrust(ctx context.Context, c caller, in api.TrustArgs) (None, error) {
 	return None{}, d.machine.AcceptTrust(ctx, c.now, c.Actor, in.Statement, in.Signatures)
-}
-
-// trustLimits refuses an unblock that is wider or longer than the trust file
-// lets one operator open.
-func (d *Daemon) trustLimits(e nft.Exception) error {
-	t, _ := d.machine.Trust() // the limits of the accepted file hold also while another one is there
-	if t == nil {
-		return nil
-	}
-	widest := t.Unblock.Widest4
-	if e.To.Addr().Is6() {
-		widest = t.Unblock.Widest6
-	}
-	if e.To.Bits() < widest {
-		return exit.Errorf(exit.Refused, "the trust file lets an unblock reach at most a /%d, not %s", widest, e.To)
-	}
-	if t.Unblock.Longest > 0 && e.For > t.Unblock.Longest {
-		return exit.Errorf(exit.Refused, "the trust file lets an unblock last at most %s, not %s", t.Unblock.Longest, e.For)
-	}
-	return nil
 }
 
 // spentNonces makes the files when the first nonce is asked for: without a trust

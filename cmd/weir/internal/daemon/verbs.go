@@ -12,7 +12,6 @@ import (
 
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/exit"
-	"weir/cmd/weir/internal/notify"
 	"weir/phases"
 	"weir/plans"
 )
@@ -54,6 +53,7 @@ func (d *Daemon) verbs() map[string]api.Handler {
 		"statement":  verb(d, d.statement),
 		"trust":      verb(d, d.trust),
 		"trustfile":  verb(d, d.acceptTrust),
+		"wider":      verb(d, d.wider),
 	}
 }
 
@@ -203,8 +203,7 @@ func (d *Daemon) advance(ctx context.Context, c caller, in api.AdvanceArgs) (api
 		var signer string
 		gates, signer, err = d.machine.Emergency(ctx, c.now, c.Actor, in.Statement, in.Signature, facts)
 		if err == nil {
-			d.notify.Tell(notify.Message{Severity: notify.Page, Kind: notify.Emergency, At: c.now, Step: step.Name,
-				Words: "EMERGENCY: " + step.Name + " was armed without its quorum by " + signer + ": " + d.machine.State().Trial.Emergency})
+			d.page(step.Name, fmt.Sprintf("EMERGENCY: %s was armed without its quorum by %s: %s", step.Name, signer, d.machine.State().Trial.Emergency), c.now)
 		}
 	} else {
 		gates, err = d.machine.Advance(ctx, c.now, c.Actor, in.Digest, in.Brownout, facts)

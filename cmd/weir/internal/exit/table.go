@@ -37,6 +37,8 @@ var rows = []row{
 	{approval.ErrUpon, Approval, "sign what is asked for: weir approve --statement"},
 	{approval.ErrDigest, Approval, "sign what is asked for: weir approve --statement"},
 	{approval.ErrHashes, Approval, "sign what is asked for: weir approve --statement"},
+	{phases.ErrAlone, Approval, "have the quorum sign: weir approve, or weir unblock --signed"},
+	{approval.ErrTicket, Approval, "sign what is asked for: weir approve --statement"},
 	{approval.ErrNonce, Approval, "sign what is asked for: weir approve --statement"},
 	{approval.ErrLog, Approval, "ask again: weir request"},
 	{approval.ErrWindow, Approval, "sign what is asked for: weir approve --statement"},

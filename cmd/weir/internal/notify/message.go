@@ -33,7 +33,7 @@ const (
 	Closed    Kind = "closed"    // it is no more
 	Health    Kind = "health"    // a step does harm, or that cannot be told
 	Drift     Kind = "drift"     // somebody else changed what is weir's
-	Emergency Kind = "emergency" // a step was armed without its quorum
+	Emergency Kind = "emergency" // one signer decided alone
 	Sinks     Kind = "sinks"     // the webhooks were changed
 	Test      Kind = "test"
 )
