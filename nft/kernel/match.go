@@ -129,6 +129,7 @@ func (r *ruleWriter) anonymous(types []nft.Type, values []nft.Value, not bool) e
 	if err != nil {
 		return err
 	}
+	r.sets = append(r.sets, w)
 	r.b.addSet(r.t, &w)
 	for len(elems.list) > 0 {
 		elems = r.b.elementMessage(r.t, &w, newElem, create, elems)

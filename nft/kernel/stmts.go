@@ -92,6 +92,7 @@ type ruleWriter struct {
 	b     *batch
 	t     table
 	exprs []expr.Any
+	sets  []set              // the anonymous sets that it made
 	known map[nft.Field]bool // fields that the rule has compared already
 }
 

@@ -94,6 +94,7 @@ func messages(b []byte) iter.Seq2[header, []byte] {
 				typ:   binary.NativeEndian.Uint16(b[4:]),
 				flags: binary.NativeEndian.Uint16(b[6:]),
 				seq:   binary.NativeEndian.Uint32(b[8:]),
+				port:  binary.NativeEndian.Uint32(b[12:]),
 			}
 			if h.len < msgHdrLen || int(h.len) > len(b) {
 				return
@@ -111,6 +112,7 @@ type header struct {
 	typ   uint16
 	flags uint16
 	seq   uint32
+	port  uint32 // netlink address of who caused it
 }
 
 // attrs walks over attributes: type without flags, value.
