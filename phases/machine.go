@@ -26,6 +26,8 @@ type Parts struct {
 	Identity string   // of this machine (MachineIdentity); approvals by signature are bound to it
 	Nonces   Nonces   // nil: the journal alone
 	Log      AuditLog // nil: none
+
+	Stopwatch func() func() time.Duration // starts one that says how long it has run; nil: nothing is measured
 }
 
 // Machine owns a rollout. It is not safe for concurrent use: one goroutine
@@ -38,7 +40,8 @@ type Machine struct {
 	old   map[string]plans.Plan // plans that were registered earlier and are still in force, by hash
 	look  nft.Look
 	trust trust
-	ways  error // what is missing of the ways back from what is in force
+	ways  error                // what is missing of the ways back from what is in force
+	run   func() time.Duration // of the intent that is being carried out; nil: none
 
 	places struct { // the last answer of carried, which is asked often
 		key     string
@@ -118,6 +121,12 @@ func (m *Machine) Recover(ctx context.Context, now time.Time) ([]Record, error) 
 // RecoverAs is Recover by somebody who says that what the kernel shows without
 // the journal was his own doing.
 func (m *Machine) RecoverAs(ctx context.Context, now time.Time, by Actor) ([]Record, error) {
+	return m.RecoverTook(ctx, now, by, 0)
+}
+
+// RecoverTook is RecoverAs by somebody who measured how long it took him until
+// he saw it in the kernel.
+func (m *Machine) RecoverTook(ctx context.Context, now time.Time, by Actor, took time.Duration) ([]Record, error) {
 	look, err := m.Kernel.Look(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
@@ -126,7 +135,10 @@ func (m *Machine) RecoverAs(ctx context.Context, now time.Time, by Actor) ([]Rec
 	var out []Record
 	for _, r := range Reconcile(m.state, look, now) {
 		if r.Kind == Adopted {
-			r.Actor = by
+			r.Actor, r.Took = by, took
+		}
+		if r.Kind == Seen && m.run != nil {
+			r.Took = m.run()
 		}
 		r, err := m.append(r)
 		if err != nil {
@@ -150,6 +162,10 @@ func (m *Machine) act(ctx context.Context, now time.Time, intent Record, do func
 func (m *Machine) try(ctx context.Context, now time.Time, intent Record, do func(tx string) error) (begun bool, err error) {
 	if _, err := m.append(intent); err != nil {
 		return false, err
+	}
+	if m.Stopwatch != nil {
+		m.run = m.Stopwatch()
+		defer func() { m.run = nil }()
 	}
 	return true, m.outcome(ctx, now, intent, do(intent.Tx))
 }

@@ -23,7 +23,7 @@ import (
 func Reconcile(s State, look nft.Look, now time.Time) []Record {
 	var out []Record
 	add := func(r Record) {
-		r.At, r.Boot = now, look.BootID
+		r.At, r.Boot, r.Before = now, look.BootID, s.StableID
 		if r.Actor == (Actor{}) {
 			r.Actor = Self
 		}

@@ -53,6 +53,8 @@ type Actor struct {
 	LoginUID uint32 `json:"loginUid"`
 	Name     string `json:"name"`
 	Signer   string `json:"signer,omitempty"` // whose signature it was, or whose account by the trust file
+	PID      int32  `json:"pid,omitempty"`    // the process that asked; 0 weir itself, or not known
+	Exe      string `json:"exe,omitempty"`    // its program; "" where the kernel does not tell
 }
 
 // Self is weir acting by itself.
@@ -105,7 +107,8 @@ type Record struct {
 	Done     bool          `json:"done,omitempty"`     // seen
 	Boot     string        `json:"boot,omitempty"`     // boot id, where the kernel was read
 	Trial    string        `json:"trial,omitempty"`    // adopted: the trial's revision
-	Took     time.Duration `json:"took,omitempty"`     // drilled
+	Took     time.Duration `json:"took,omitempty"`     // drilled; seen, adopted: from the first message to the kernel until what it holds was read back
+	Before   string        `json:"before,omitempty"`   // seen, lapsed, adopted, emptied, removed: stable until then; "" none
 	Line     string        `json:"line,omitempty"`     // answered, noted: what it is about
 	Answer   string        `json:"answer,omitempty"`   // answered: needed, not-needed, never
 	Pauses   bool          `json:"pauses,omitempty"`   // rollback, adopted: the rollout is paused by it

@@ -18,6 +18,6 @@ func (m *Machine) Removed(ctx context.Context, now time.Time, by Actor) error {
 	if look.Present {
 		return ErrNotDone
 	}
-	_, err = m.append(Record{At: now, Kind: TakenOut, Actor: by, Boot: look.BootID, Words: "weir's table was removed: everything passes"})
+	_, err = m.append(Record{At: now, Kind: TakenOut, Actor: by, Boot: look.BootID, Before: m.state.StableID, Words: "weir's table was removed: everything passes"})
 	return err
 }

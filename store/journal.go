@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -205,6 +206,30 @@ func (j *Journal) Records() ([]phases.Record, error) {
 				out = append(out, r)
 				return nil
 			})
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the journal: %w", err)
+	}
+	return out, nil
+}
+
+// Texts returns the bytes of every record as they were written, oldest first:
+// what the leaves of the audit log are.
+func (j *Journal) Texts() ([][]byte, error) { return j.texts(1) }
+
+func (j *Journal) texts(from uint64) (out [][]byte, err error) {
+	err = guard(func() error {
+		return j.db.View(func(tx *bolt.Tx) error {
+			c := tx.Bucket(journalBucket).Cursor()
+			for k, v := c.Seek(binary.BigEndian.AppendUint64(nil, from)); k != nil; k, v = c.Next() {
+				text, err := unseal(k, v)
+				if err != nil {
+					return err
+				}
+				out = append(out, bytes.Clone(text))
+			}
+			return nil
 		})
 	})
 	if err != nil {

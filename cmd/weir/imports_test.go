@@ -41,9 +41,10 @@ var may = map[string][]string{
 	"phases/watch":                 {"phases/monitor", "phases/finding", "plans", "phases/policy"},
 	"phases/expect":                {"phases/policy", "phases/compile", "phases/enforce", "phases/refactor", "plans"}, // a plan's tests
 	"phases/approval":              {"plans"},                                                                         // what a signer signs
+	"phases/audit":                 {},                                                                                // a Merkle tree, and what a machine signs
 	"phases": {"phases/approval", "phases/policy", "phases/compile", "phases/finding", "phases/monitor", "phases/enforce",
 		"phases/refactor", "phases/watch", "phases/expect", "plans", "nft"}, // the machine: no I/O, so no store and no sockets
-	"store": {"phases", "phases/monitor", "phases/enforce", "phases/finding", "phases/policy", "phases/compile", "nft", "plans"},
+	"store": {"phases", "phases/audit", "phases/monitor", "phases/enforce", "phases/finding", "phases/policy", "phases/compile", "nft", "plans"},
 }
 
 // owner says who alone may import a third-party module.
@@ -58,8 +59,9 @@ var owner = map[string][]string{
 	"github.com/robfig/cron":      {"plans"},
 	"github.com/santhosh-tekuri/": {"plans"},
 	"github.com/spf13/cobra":      {"cmd/weir"},
-	"github.com/hiddeco/sshsig":   {"phases/approval"},
-	"golang.org/x/crypto":         {"phases/approval", "plans"}, // plans reads public keys
+	"github.com/hiddeco/sshsig":   {"phases/approval", "phases/audit"},
+	"golang.org/x/crypto":         {"phases/approval", "phases/audit", "plans"}, // plans reads public keys
+	"golang.org/x/mod":            {"phases/audit"},
 }
 
 // pure are packages that may not touch the world.

@@ -85,7 +85,7 @@ func (e *env) rollback(ctx context.Context, in api.RollbackArgs) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, tellWithin)
 	defer cancel()
-	err = e.call(ctx, "noticed", struct{}{}, nil)
+	err = e.call(ctx, "noticed", api.Noticed{Took: took}, nil)
 	switch x := exit.From(err); {
 	case err == nil:
 	case noted != nil:
@@ -103,7 +103,7 @@ func (e *env) noteFile() string { return filepath.Join(e.state, api.RollbackNote
 // leaveNote says who rolls back, for the daemon that sees it next.
 func (e *env) leaveNote() error {
 	p := api.PeerOf(int32(os.Getpid()), uint32(os.Getuid()), uint32(os.Getgid()))
-	note, err := json.Marshal(api.RollbackNote{Version: 1, UID: p.UID, LoginUID: p.LoginUID, Name: p.Name, At: e.now()})
+	note, err := json.Marshal(api.RollbackNote{Version: 1, UID: p.UID, LoginUID: p.LoginUID, Name: p.Name, PID: p.PID, Exe: p.Exe, At: e.now()})
 	if err != nil {
 		return err
 	}

@@ -75,6 +75,9 @@ func (e *env) showStatus(s api.Status) error {
 		since = " since " + when(s.Since, now)
 	}
 	fmt.Fprintf(e.out, "in force  %s%s\n", s.Step, since)
+	if s.Audit != "" {
+		fmt.Fprintf(e.out, "audit     DOES NOT HOLD: %s: weir audit verify\n", safe(s.Audit))
+	}
 	if t := s.Trust; t != nil {
 		switch {
 		case t.Refused != "":

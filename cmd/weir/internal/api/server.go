@@ -27,6 +27,7 @@ type Peer struct {
 	Groups   []uint32 // supplementary ones
 	LoginUID uint32   // the audit login uid, which survives sudo; ^0 where unset
 	Name     string   // of the login uid where set, else of the uid
+	Exe      string   // the program; "" where the kernel does not tell
 }
 
 // NoLogin is the audit login uid of a process that nobody logged in to start.
@@ -168,6 +169,7 @@ func peerOf(c net.Conn) (Peer, error) {
 // PeerOf names a process's user.
 func PeerOf(pid int32, uid, gid uint32) Peer {
 	p := Peer{PID: pid, UID: uid, GID: gid, LoginUID: NoLogin}
+	p.Exe, _ = os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)) // a process that is gone has none
 	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/loginuid", pid)); err == nil {
 		if v, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 32); err == nil {
 			p.LoginUID = uint32(v)

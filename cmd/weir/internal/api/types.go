@@ -6,6 +6,7 @@ import (
 
 	"weir/nft"
 	"weir/phases"
+	"weir/phases/audit"
 	"weir/phases/compile"
 	"weir/phases/enforce"
 	"weir/phases/finding"
@@ -184,7 +185,9 @@ type RolledBack struct {
 }
 
 // Noticed says that the caller changed the kernel without the daemon.
-type Noticed struct{}
+type Noticed struct {
+	Took time.Duration `json:"took"` // until the caller saw it in the kernel
+}
 
 // PauseArgs says why.
 type PauseArgs struct {
@@ -209,6 +212,7 @@ type Status struct {
 	Witnessed  *float64          `json:"witnessed,omitempty"`
 	Counters   map[string]Counts `json:"counters,omitempty"`
 	Exceptions []Exception       `json:"exceptions,omitempty"`
+	Audit      string            `json:"audit,omitempty"`     // why the audit log does not hold
 	SelfServe  bool              `json:"selfServe,omitempty"` // one local yes suffices for what waits
 	Stale      bool              `json:"stale,omitempty"`     // a question was answered since what waits was frozen
 	Behind     time.Duration     `json:"behind,omitempty"`    // the clock is this much behind the journal's newest record: rollout time stands still
@@ -373,5 +377,22 @@ type RollbackNote struct {
 	UID      uint32    `json:"uid"`
 	LoginUID uint32    `json:"loginUid"`
 	Name     string    `json:"name"`
+	PID      int32     `json:"pid"`
+	Exe      string    `json:"exe"`
 	At       time.Time `json:"at"`
+}
+
+// AuditArgs asks for the audit log from a leaf on, counted from 0.
+type AuditArgs struct {
+	From uint64 `json:"from"`
+}
+
+// AuditPart is a part of the audit log; the last one has the checkpoints.
+type AuditPart struct {
+	Size        uint64          `json:"size"` // of the whole log, in leaves
+	Leaves      [][]byte        `json:"leaves"`
+	Key         string          `json:"key"`                   // the machine's public key
+	Broken      string          `json:"broken,omitempty"`      // why the log does not hold
+	Checkpoints []string        `json:"checkpoints,omitempty"` // lines
+	Journal     []audit.Problem `json:"journal,omitempty"`     // in what the log is not the journal
 }

@@ -20,7 +20,7 @@ import (
 // rights is what each verb needs.
 var rights = map[string]string{
 	"status": plans.MayRead, "history": plans.MayRead, "frozen": plans.MayRead, "preview": plans.MayRead, "explain": plans.MayRead,
-	"statement": plans.MayRead, "trust": plans.MayRead, "unblocks": plans.MayRead,
+	"statement": plans.MayRead, "trust": plans.MayRead, "unblocks": plans.MayRead, "audit": plans.MayRead,
 
 	"flows": plans.MayTraffic, "ports": plans.MayTraffic, "endpoints": plans.MayTraffic, "coverage": plans.MayTraffic, "evidence": plans.MayTraffic,
 	"lines": plans.MayTraffic, "why": plans.MayTraffic, "findings": plans.MayTraffic,

@@ -56,6 +56,7 @@ type Daemon struct {
 	machine    *phases.Machine
 	journal    *store.Journal
 	files      *store.Files
+	audit      auditing
 	kernel     *kernel.Kernel
 	store      *store.EvidenceStore
 	evidence   *monitor.Evidence
@@ -144,8 +145,10 @@ func (d *Daemon) open(ctx context.Context) error {
 	if d.store, err = store.OpenEvidence(filepath.Join(d.cfg.State, "evidence.db")); err != nil {
 		return err
 	}
+	d.openAudit()
 	d.machine, err = phases.Open(phases.Parts{
-		Kernel: d.kernel, Journal: dated{&mirrored{d.journal, filepath.Join(d.cfg.State, "history.jsonl")}, &d.clock}, Files: d.files,
+		Kernel: d.kernel, Journal: dated{&logged{&mirrored{d.journal, filepath.Join(d.cfg.State, "history.jsonl")}, d}, &d.clock}, Files: d.files,
+		Log: d.audit.log, Stopwatch: stopwatch,
 		Parse: func(text []byte) (plans.Plan, error) {
 			p, err := plans.Parse("the registered plan", text)
 			if err != nil {
@@ -175,6 +178,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	if _, err := d.recover(ctx, now); err != nil {
 		d.log.Error("cannot read the kernel at start", "error", err)
 	}
+	d.checkpoint()
 	return d.startReaders(ctx)
 }
 
@@ -182,6 +186,9 @@ func (d *Daemon) close() error {
 	var errs []error
 	if d.store != nil {
 		errs = append(errs, d.flush(d.cfg.Now()), d.store.Close())
+	}
+	if d.audit.log != nil {
+		errs = append(errs, d.audit.log.Close())
 	}
 	if d.journal != nil {
 		errs = append(errs, d.journal.Close())
@@ -247,6 +254,7 @@ func (d *Daemon) do(ctx context.Context, f func() error) error {
 // tick looks at the kernel, books the heartbeat and writes evidence.
 func (d *Daemon) tick(ctx context.Context) {
 	now := d.cfg.Now()
+	defer d.checkpoint()
 	complain := func(what string, err error) {
 		text := ""
 		if err != nil {

@@ -43,7 +43,7 @@ func (d *Daemon) readNote(now time.Time) (phases.Actor, bool, error) {
 		d.dropNote()
 		return phases.Self, false, nil
 	}
-	return phases.Actor{UID: note.UID, LoginUID: note.LoginUID, Name: note.Name}, true, nil
+	return phases.Actor{UID: note.UID, LoginUID: note.LoginUID, Name: note.Name, PID: note.PID, Exe: note.Exe}, true, nil
 }
 
 func (d *Daemon) dropNote() {

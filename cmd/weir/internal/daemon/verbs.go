@@ -54,6 +54,7 @@ func (d *Daemon) verbs() map[string]api.Handler {
 		"trust":      verb(d, d.trust),
 		"trustfile":  verb(d, d.acceptTrust),
 		"wider":      verb(d, d.wider),
+		"audit":      verb(d, d.auditPart),
 	}
 }
 
@@ -78,7 +79,8 @@ func verb[In, Out any](d *Daemon, f func(context.Context, caller, In) (Out, erro
 		// A caller that goes away does not stop what was begun.
 		ctx = context.WithoutCancel(ctx)
 		err := d.do(ctx, func() (err error) {
-			c := caller{phases.Actor{UID: peer.UID, LoginUID: peer.LoginUID, Name: peer.Name}, d.cfg.Now()}
+			c := caller{phases.Actor{UID: peer.UID, LoginUID: peer.LoginUID, Name: peer.Name, PID: peer.PID, Exe: peer.Exe}, d.cfg.Now()}
+			defer d.checkpoint()
 			d.lookAtTrust(ctx, c.now)
 			out, err = f(ctx, c, in)
 			return err
@@ -260,7 +262,12 @@ func (d *Daemon) rollback(ctx context.Context, c caller, in api.RollbackArgs) (a
 // noticed is told by a command that rolled back without the daemon: who did it
 // goes into the journal.
 func (d *Daemon) noticed(ctx context.Context, c caller, in api.Noticed) (api.RolledBack, error) {
-	if _, err := d.machine.RecoverAs(ctx, c.now, c.Actor); err != nil {
+	records, err := d.machine.RecoverTook(ctx, c.now, c.Actor, in.Took)
+	if err == nil && len(records) == 0 {
+		// The daemon's own look came first, and knew from the note who it was.
+		err = d.machine.Note(ctx, c.now, c.Actor, phases.Noted, phases.Record{Took: in.Took, Words: "saw the rollback in the kernel after " + in.Took.String()})
+	}
+	if err != nil {
 		return api.RolledBack{}, err
 	}
 	d.dropNote()
@@ -316,7 +323,7 @@ func (d *Daemon) status(ctx context.Context, c caller, in None) (api.Status, err
 			return api.Status{}, err
 		}
 	}
-	out := api.Status{Status: d.machine.Status(c.now, facts), Present: look.Present, Observing: d.readers != nil, Spared: look.Spared, Honeypot: d.honeypotText(), Behind: d.clock.behind()}
+	out := api.Status{Status: d.machine.Status(c.now, facts), Present: look.Present, Observing: d.readers != nil, Spared: look.Spared, Honeypot: d.honeypotText(), Behind: d.clock.behind(), Audit: d.audit.said}
 	var err error
 	if look.Present {
 		if out.Counters, err = d.groupCounters(ctx); err != nil {

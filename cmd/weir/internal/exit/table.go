@@ -27,6 +27,7 @@ var rows = []row{
 	{phases.ErrNoTrust, Approval, "weir approve"},
 	{phases.ErrUnsigned, Approval, "weir approve --sign KEYFILE, or --statement to sign elsewhere"},
 	{phases.ErrWindow, Approval, "ask for another time: weir request --not-after TIME"},
+	{store.ErrAudit, Approval, "weir audit verify names what is not as it was"},
 	{approval.ErrSpent, Approval, "ask again: weir request"},
 	{approval.ErrLate, Approval, "ask again: weir request"},
 	{approval.ErrEarly, Approval, "wait until then"},
