@@ -38,6 +38,8 @@ var (
 	ErrTrustFile    = errors.New("the trust file cannot be used")
 	ErrTrustChanged = errors.New("the trust file is not the one that was accepted")
 	ErrSameTrust    = errors.New("the trust file is the one that was accepted")
+	ErrTicket       = errors.New("this ticket cannot be signed")
+	ErrNoTicket     = errors.New("no ticket of this account is in force for this group")
 	ErrAlone        = errors.New("this signer has acted alone within the last day, and no quorum has signed anything since")
 	ErrWindow       = errors.New("an approval cannot hold for that time")
 )

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"weir/phases/approval"
 	"weir/phases/compile"
 	"weir/phases/flow"
 	"weir/phases/policy"
@@ -30,6 +31,7 @@ type Material struct {
 	Facts        Facts
 	NotBefore    time.Time // with a trust file: signatures count from then on; zero: at once
 	NotAfter     time.Time // with a trust file: until then; zero: as long as the plan lets them
+	Tickets      []approval.Ticket
 }
 
 // input is everything that a step's revision is computed from. over is the

@@ -104,6 +104,7 @@ func (s State) with(r Record) State {
 	c := s
 	c.Heads, c.Void, c.Back = maps.Clone(s.Heads), maps.Clone(s.Void), maps.Clone(s.Back)
 	c.Listed = maps.Clone(s.Listed)
+	c.Nonces, c.Tickets, c.Alone = maps.Clone(s.Nonces), maps.Clone(s.Tickets), maps.Clone(s.Alone)
 	c.Since, c.Tx = maps.Clone(s.Since), maps.Clone(s.Tx)
 	c.Stack, c.Openings, c.Brown = slices.Clone(s.Stack), slices.Clone(s.Openings), slices.Clone(s.Brown)
 	c.Confirms = slices.Clone(s.Confirms)

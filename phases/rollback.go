@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"weir/nft"
@@ -108,8 +109,14 @@ func phaseOrder(step string) int {
 
 // RollbackGroup puts one group back to alert and touches nobody else.
 func (m *Machine) RollbackGroup(ctx context.Context, now time.Time, by Actor, group string) error {
-	fail := func(err error) error { return fmt.Errorf("cannot put group %s back to alert: %w", group, err) }
 	_, looked := m.Recover(ctx, now) // not fatal: a rollback works in every state
+	return m.backToAlert(ctx, now, by, group, "", "", looked)
+}
+
+// backToAlert puts a group back; looked is why the kernel could not be read
+// before, why and ticket are of a ticket.
+func (m *Machine) backToAlert(ctx context.Context, now time.Time, by Actor, group, why, ticket string, looked error) error {
+	fail := func(err error) error { return fmt.Errorf("cannot put group %s back to alert: %w", group, err) }
 	if _, ok := groupOf(m.plan, group); !ok {
 		return fail(errors.New("the plan has no such group"))
 	}
@@ -121,7 +128,7 @@ func (m *Machine) RollbackGroup(ctx context.Context, now time.Time, by Actor, gr
 		return fail(err)
 	}
 	intent := Record{At: now, Kind: Intent, Op: OpGroup, Actor: by, Tx: tx, Groups: []string{group}, Pauses: true,
-		Words: "put group " + group + " back to alert"}
+		Ticket: ticket, Words: strings.TrimSuffix("put group "+group+" back to alert "+why, " ")}
 	if err := m.actAnyway(ctx, now, intent, func(tx string) error { return m.Kernel.Back(ctx, group, true, tx) }); err != nil {
 		return fail(err)
 	}

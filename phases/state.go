@@ -19,6 +19,7 @@ type State struct {
 	Trust     string // hash of the trust file in force, "" none ever was
 	TrustText []byte
 	Nonces    map[string]bool      // that are spent
+	Tickets   map[string]int       // how often each was used
 	Alone     map[string]time.Time // signer → when he last acted without the quorum; emptied when a quorum signs
 
 	Heads     map[string]Head // every frozen step, by digest
@@ -130,6 +131,7 @@ func (s *State) init() {
 	s.Heads, s.Void, s.Back = map[string]Head{}, map[string]Void{}, map[string]bool{}
 	s.Listed = map[string]time.Time{}
 	s.Since, s.Tx = map[string]time.Time{}, map[string]bool{}
+	s.Tickets = map[string]int{}
 	s.Nonces, s.Alone = map[string]bool{}, map[string]time.Time{}
 }
 
@@ -290,6 +292,9 @@ func (s *State) done(i, seen Record) {
 		s.Trial = nil
 		s.rolledBack(i.Digest, i.Revision, i.Groups, seen.At, i.Words)
 	case OpGroup:
+		if i.Ticket != "" {
+			s.Tickets[i.Ticket]++
+		}
 		for _, g := range i.Groups {
 			s.Back[g] = true
 			s.Since[g] = seen.At

@@ -36,6 +36,8 @@ type Status struct {
 	DrillTook string     `json:"drillTook,omitempty"`
 	BootID    string     `json:"bootId,omitempty"`
 	Trust     *TrustNow  `json:"trust,omitempty"` // nil: there is no trust file
+
+	Tickets []TicketNow `json:"tickets,omitempty"` // that can be used now
 }
 
 // TrustNow is the trust file in force.
@@ -111,6 +113,7 @@ func (m *Machine) Status(now time.Time, f Facts) Status {
 		h := s.Heads[t.Digest]
 		out.Trial = &TrialNow{Step: h.Step.Name, Digest: t.Digest, Revision: h.Revision, Left: m.look.Left, Brownout: t.Brownout, Observes: h.Step.Observes, By: t.By.String(), Emergency: t.Emergency}
 	}
+	out.Tickets = m.Tickets(now)
 	if m.state.Plan == "" {
 		return out
 	}

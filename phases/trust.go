@@ -123,6 +123,9 @@ func (m *Machine) rule(s Step) plans.ApprovalRule {
 // ask makes what binds signatures to this request; nil without a trust file.
 func (m *Machine) ask(now time.Time, step Step, mat Material) (*approval.Ask, error) {
 	t, err := m.Trust()
+	if t == nil && err == nil && len(mat.Tickets) > 0 {
+		err = fmt.Errorf("%w: a ticket is a part of what is signed", ErrNoTrust)
+	}
 	if t == nil || err != nil {
 		return nil, err
 	}
@@ -141,6 +144,9 @@ func (m *Machine) ask(now time.Time, step Step, mat Material) (*approval.Ask, er
 	if a.NotAfter.After(last) || !a.NotAfter.After(now) || !a.NotBefore.Before(a.NotAfter) {
 		return nil, fmt.Errorf("%w: it would be from %s to %s, and the plan lets it live until %s", ErrWindow,
 			a.NotBefore.Format(time.RFC3339), a.NotAfter.Format(time.RFC3339), last.Format(time.RFC3339))
+	}
+	if a.Tickets, err = tickets(step, mat.Tickets); err != nil {
+		return nil, err
 	}
 	if a.Nonce, err = m.nonce(); err != nil {
 		return nil, err

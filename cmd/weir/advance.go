@@ -17,6 +17,7 @@ import (
 
 var _ = register(func(e *env) *cobra.Command {
 	var step, notBefore, notAfter string
+	var ask asking
 	c := &cobra.Command{
 		Use:   "request",
 		Short: "freeze the next step, so that it can be approved",
@@ -40,6 +41,10 @@ bound to a time:
 				}
 				*at = t
 			}
+			var err error
+			if in.Tickets, err = ask.read(); err != nil {
+				return err
+			}
 			if err := e.call(c.Context(), "request", in, &out); err != nil {
 				return err
 			}
@@ -54,6 +59,7 @@ bound to a time:
 	c.Flags().StringVar(&step, "step", "", "its name; refused unless it is the next one")
 	c.Flags().StringVar(&notBefore, "not-before", "", "signatures count from this time on")
 	c.Flags().StringVar(&notAfter, "not-after", "", "signatures count until this time; at most as long as the plan lets them")
+	ask.flags(c)
 	e.outputFlag(c)
 	return c
 })

@@ -149,6 +149,9 @@ func (e *env) showStatus(s api.Status) error {
 			return err
 		}
 	}
+	for _, t := range s.Tickets {
+		fmt.Fprintf(e.out, "ticket    %s\n", ticketText(t, now))
+	}
 	if s.Honeypot != "" {
 		fmt.Fprintf(e.out, "honeypot  %s\n", safe(s.Honeypot))
 	}

@@ -6,6 +6,7 @@ import (
 
 	"weir/nft"
 	"weir/phases"
+	"weir/phases/approval"
 	"weir/phases/audit"
 	"weir/phases/compile"
 	"weir/phases/enforce"
@@ -34,6 +35,14 @@ type StepArgs struct {
 	Step      string    `json:"step"`
 	NotBefore time.Time `json:"notBefore,omitzero"` // when it may be armed, where signatures decide
 	NotAfter  time.Time `json:"notAfter,omitzero"`
+
+	Tickets []approval.Ticket `json:"tickets,omitempty"` // For 0: as long as the plan soaks
+}
+
+// TicketArgs uses a ticket; without a group it lists the caller's.
+type TicketArgs struct {
+	Group  string `json:"group,omitempty"`
+	Reason string `json:"reason,omitempty"`
 }
 
 // DigestArgs names a frozen step; "" is the one that waits, else the one on

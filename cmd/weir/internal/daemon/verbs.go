@@ -55,6 +55,7 @@ func (d *Daemon) verbs() map[string]api.Handler {
 		"trustfile":  verb(d, d.acceptTrust),
 		"wider":      verb(d, d.wider),
 		"audit":      verb(d, d.auditPart),
+		"ticket":     verb(d, d.ticket),
 	}
 }
 
@@ -132,6 +133,7 @@ func (d *Daemon) request(ctx context.Context, c caller, in api.StepArgs) (api.Re
 		return api.Requested{}, err
 	}
 	mat.NotBefore, mat.NotAfter = in.NotBefore, in.NotAfter
+	mat.Tickets = d.ticketsAsked(in.Tickets)
 	head, gates, err := d.machine.Request(ctx, c.now, c.Actor, in.Step, mat)
 	if err != nil {
 		return api.Requested{Gates: gates}, err

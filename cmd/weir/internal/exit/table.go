@@ -38,6 +38,8 @@ var rows = []row{
 	{approval.ErrUpon, Approval, "sign what is asked for: weir approve --statement"},
 	{approval.ErrDigest, Approval, "sign what is asked for: weir approve --statement"},
 	{approval.ErrHashes, Approval, "sign what is asked for: weir approve --statement"},
+	{phases.ErrTicket, Invalid, "weir request --ticket GROUP=ACCOUNT --ticket-for 2d"},
+	{phases.ErrNoTicket, Approval, "ask an operator: weir rollback --group GROUP"},
 	{phases.ErrAlone, Approval, "have the quorum sign: weir approve, or weir unblock --signed"},
 	{approval.ErrTicket, Approval, "sign what is asked for: weir approve --statement"},
 	{approval.ErrNonce, Approval, "sign what is asked for: weir approve --statement"},
