@@ -128,8 +128,8 @@ func TestStatus(t *testing.T) {
 		if st.Paused != nil {
 			out += " paused by " + st.Paused.By.Name
 		}
-		if len(st.Openings) > 0 {
-			out += fmt.Sprint(" open ", st.Openings[0].Groups)
+		for _, o := range st.Openings {
+			out += fmt.Sprint(" ", o.Kind, o.Groups)
 		}
 		if st.Lapsed {
 			out += " lapsed"
@@ -142,11 +142,11 @@ func TestStatus(t *testing.T) {
 		{"to:enforce/alert", "enforce/alert next enforce/block:cameras"},
 		{"req ok:ben", "enforce/alert waits enforce/block:cameras 1/2  next enforce/block:cameras"},
 		{"ok:cleo arm look", "enforce/alert trial enforce/block:cameras left 9m59s next enforce/block:cameras"},
-		{"wait:11m look", "enforce/alert next enforce/block:cameras lapsed"},
+		{"wait:11m look", "enforce/alert next enforce/block:cameras lapse[cameras] lapsed"},
 		{"to:enforce/block:desks", "enforce/block:desks next enforce/block:core"},
-		{"req ok:ben back", "enforce/block:pilot waits enforce/block:core 1/2 " + ErrOverChanged.Error() + " next enforce/block:desks paused by ben"},
-		{"back:enforce/alert", "enforce/alert waits enforce/block:core 1/2 " + ErrOverChanged.Error() + " next enforce/block:cameras paused by ben open [cameras desks]"},
-		{"resume to:enforce/block:cameras", "enforce/block:cameras next enforce/block:pilot open [cameras desks]"},
+		{"req ok:ben back", "enforce/block:pilot waits enforce/block:core 1/2 " + ErrOverChanged.Error() + " next enforce/block:desks paused by ben rollback[desks]"},
+		{"back:enforce/alert", "enforce/alert waits enforce/block:core 1/2 " + ErrOverChanged.Error() + " next enforce/block:cameras paused by ben rollback[desks] rollback[cameras desks]"},
+		{"resume to:enforce/block:cameras", "enforce/block:cameras next enforce/block:pilot"},
 		{"to:enforce/block:desks", "enforce/block:desks next enforce/block:core"},
 	} {
 		s.run(row[0])

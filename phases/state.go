@@ -108,15 +108,6 @@ type Brown struct {
 	Lease time.Duration
 }
 
-// Opening is a time in which groups were more open than was last approved.
-// What was seen then is evidence of the opening, never of normal traffic.
-type Opening struct {
-	Begin  time.Time `json:"begin"`
-	End    time.Time `json:"end,omitzero"` // zero: it goes on
-	Groups []string  `json:"groups"`
-	Words  string    `json:"words"`
-}
-
 // Fold computes the state from all records, oldest first.
 func Fold(records []Record) State {
 	s := State{}
@@ -160,6 +151,7 @@ func (s *State) void(why error, at time.Time) {
 }
 
 func (s *State) apply(r Record) {
+	boot := s.Boot
 	if r.Boot != "" {
 		s.Boot = r.Boot
 	}
@@ -212,18 +204,28 @@ func (s *State) apply(r Record) {
 			s.done(*i, r)
 		}
 	case Lapsed:
+		if t := s.Trial; t != nil && !t.Brownout { // neither a brownout nor an emergency is meant to stay
+			s.open(r, OpenLapse, t.Digest, s.moreOpen(t.Digest, s.effective()))
+		}
 		s.Trial, s.LastLapse = nil, true
 	case Adopted:
 		s.adopt(r)
 	case Emptied:
+		if t := s.Trial; t != nil && !t.Brownout {
+			s.open(r, OpenLapse, t.Digest, s.moreOpen(t.Digest, s.effective()))
+		}
 		s.Trial, s.Gone = nil, s.Stable != ""
 		s.StableID = ""
 		s.WasBack = slices.Sorted(maps.Keys(s.Back))
 		s.Back = map[string]bool{}
-		s.open(r.At, denying(s.targetsOf(s.Stable)), r.Words)
+		kind := OpenForeign
+		if boot != "" && r.Boot != boot {
+			kind = OpenReboot
+		}
+		s.open(r, kind, s.Stable, denying(s.targetsOf(s.Stable)))
 	case TakenOut:
-		s.Trial, s.Gone, s.Drift, s.WasBack = nil, false, "", nil
-		s.rolledBack("", "", nil, r.At, r.Words)
+		s.Gone, s.Drift, s.WasBack = false, "", nil
+		s.rolledBack("", "", nil, r, OpenRemoved)
 		s.Back = map[string]bool{}
 	case Paused:
 		s.Pause = &Pause{r.Actor, r.At, r.Words}
@@ -288,18 +290,21 @@ func (s *State) done(i, seen Record) {
 		}
 		s.setStable(i.Digest, h.Revision, seen.At)
 		s.close(seen.At)
+		s.settle(seen.At)
 	case OpRollback:
-		s.Trial = nil
-		s.rolledBack(i.Digest, i.Revision, i.Groups, seen.At, i.Words)
+		i.At = seen.At
+		s.rolledBack(i.Digest, i.Revision, i.Groups, i, OpenRollback)
 	case OpGroup:
 		if i.Ticket != "" {
 			s.Tickets[i.Ticket]++
 		}
+		denied := denying(s.effective())
 		for _, g := range i.Groups {
 			s.Back[g] = true
 			s.Since[g] = seen.At
 		}
-		s.open(seen.At, i.Groups, i.Words)
+		i.At = seen.At
+		s.open(i, OpenGroup, s.Stable, slices.DeleteFunc(slices.Clone(i.Groups), func(g string) bool { return !slices.Contains(denied, g) }))
 	case OpRestore:
 		s.Trial = nil
 		for _, g := range i.Groups {
@@ -313,50 +318,82 @@ func (s *State) done(i, seen Record) {
 	}
 }
 
-// rolledBack goes to an earlier step, or with an empty digest to off.
-func (s *State) rolledBack(digest, revision string, alert []string, at time.Time, words string) {
-	before := denying(s.effective())
+// rolledBack goes to an earlier step, or with an empty digest to off, and ends a
+// trial.
+func (s *State) rolledBack(digest, revision string, alert []string, r Record, kind OpenKind) {
+	approved, before := s.Stable, s.effective()
+	var narrowed []string // by the steps that are gone back over
+	if t := s.Trial; t != nil && !t.Brownout {
+		approved, before = t.Digest, s.targetsOf(t.Digest)
+		narrowed = append(narrowed, s.Heads[t.Digest].Step.Narrows...)
+	}
+	s.Trial = nil
 	for n := len(s.Stack); n > 0 && s.Stack[n-1].Digest != digest; n-- {
+		narrowed = append(narrowed, s.Heads[s.Stack[n-1].Digest].Step.Narrows...)
 		s.Stack = s.Stack[:n-1]
 	}
 	for _, g := range alert {
 		s.Back[g] = true
-		s.Since[g] = at
+		s.Since[g] = r.At
 	}
-	s.setStable(digest, revision, at)
-	after := denying(s.effective())
-	s.open(at, slices.DeleteFunc(before, func(g string) bool { return slices.Contains(after, g) }), words)
+	s.setStable(digest, revision, r.At)
+	groups := opened(before, s.effective())
+	for _, g := range denying(before) {
+		if slices.Contains(narrowed, g) && !slices.Contains(groups, g) {
+			groups = append(groups, g)
+		}
+	}
+	s.open(r, kind, approved, groups)
 }
 
 func (s *State) adopt(r Record) {
 	s.Gone = false
 	s.LastTx = r.Tx
 	s.Drift = ""
-	if s.Trial != nil && s.Heads[s.Trial.Digest].Revision == r.Trial {
-		r.Trial = "" // it goes on
-	} else {
-		s.Trial = nil
+	kind := OpenForeign
+	if r.Actor != Self {
+		kind = OpenRollback // somebody said that it was him
 	}
+	moved := r.Revision != s.StableID || r.Digest != s.Stable
+	denied := denying(s.effective())
+	var back []string // groups that somebody put back
 	for _, g := range r.Groups {
 		if !s.Back[g] {
 			s.Back[g] = true
 			s.Since[g] = r.At
+			if slices.Contains(denied, g) {
+				back = append(back, g)
+			}
 		}
 	}
 	maps.DeleteFunc(s.Back, func(g string, _ bool) bool { return !slices.Contains(r.Groups, g) })
-	if r.Revision != s.StableID || r.Digest != s.Stable {
+	goesOn := s.Trial != nil && s.Heads[s.Trial.Digest].Revision == r.Trial
+	forward := moved && r.Digest != "" && !slices.ContainsFunc(s.Stack, func(c Confirmed) bool { return c.Digest == r.Digest })
+	switch {
+	case forward:
+		h := s.Heads[r.Digest]
+		s.Trial = nil
+		s.Stack = append(s.Stack, Confirmed{r.Digest, h.Step.Name, h.Plan, r.At})
+		s.setStable(r.Digest, r.Revision, r.At)
+	case moved:
 		if r.Digest == "" && r.Revision != "" && !s.isOff(r.Revision) {
 			s.Drift = r.Words
 		}
-		if i := slices.IndexFunc(s.Stack, func(c Confirmed) bool { return c.Digest == r.Digest }); i < 0 && r.Digest != "" {
-			h := s.Heads[r.Digest]
-			s.Stack = append(s.Stack, Confirmed{r.Digest, h.Step.Name, h.Plan, r.At})
-			s.setStable(r.Digest, r.Revision, r.At)
-		} else {
-			s.rolledBack(r.Digest, r.Revision, nil, r.At, r.Words)
+		trial := s.Trial
+		s.rolledBack(r.Digest, r.Revision, nil, r, kind)
+		if goesOn {
+			s.Trial = trial
 		}
+	case goesOn:
+		s.open(r, OpenGroup, s.Stable, back)
+	case s.Trial != nil && !s.Trial.Brownout:
+		s.open(r, kind, s.Trial.Digest, s.moreOpen(s.Trial.Digest, s.effective()))
+		s.Trial = nil
+	default:
+		s.open(r, OpenGroup, s.Stable, back)
+		s.Trial = nil
 	}
-	if r.Trial != "" {
+	if r.Trial != "" && !goesOn {
 		s.Drift = r.Words
 	}
 }
@@ -399,37 +436,4 @@ func (s State) targetsOf(digest string) []Target { return s.Heads[digest].Step.T
 func (s State) effective() []Target {
 	_, _, t, _ := s.Current()
 	return t
-}
-
-func (s *State) open(at time.Time, groups []string, words string) {
-	if len(groups) > 0 {
-		s.Openings = append(s.Openings, Opening{Begin: at, Groups: groups, Words: words})
-	}
-}
-
-// close ends the openings of groups that are denied something again, or are no
-// more.
-func (s *State) close(at time.Time) {
-	var open []string
-	for _, t := range s.effective() {
-		if !t.Treatment.Denies() {
-			open = append(open, t.Group)
-		}
-	}
-	for i := range s.Openings {
-		o := &s.Openings[i]
-		if o.End.IsZero() && !slices.ContainsFunc(o.Groups, func(g string) bool { return slices.Contains(open, g) }) {
-			o.End = at
-		}
-	}
-}
-
-func denying(targets []Target) []string {
-	var out []string
-	for _, t := range targets {
-		if t.Treatment.Denies() {
-			out = append(out, t.Group)
-		}
-	}
-	return out
 }

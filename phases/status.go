@@ -30,7 +30,7 @@ type Status struct {
 	Unknown   bool       `json:"unknown,omitempty"` // an intent has no outcome yet
 	Drift     string     `json:"drift,omitempty"`
 	Ways      string     `json:"ways,omitempty"`     // what is missing of the ways back
-	Openings  []Opening  `json:"openings,omitempty"` // that go on
+	Openings  []Opening  `json:"openings,omitempty"` // that go on and that nobody approved since
 	Overdue   []Overdue  `json:"overdue,omitempty"`
 	Drill     time.Time  `json:"drill,omitzero"`
 	DrillTook string     `json:"drillTook,omitempty"`
@@ -105,7 +105,7 @@ func (m *Machine) Status(now time.Time, f Facts) Status {
 		out.DrillTook = s.DrillFor.Round(time.Millisecond).String()
 	}
 	for _, o := range s.Openings {
-		if o.End.IsZero() {
+		if o.Open() {
 			out.Openings = append(out.Openings, o)
 		}
 	}

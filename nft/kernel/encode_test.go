@@ -59,7 +59,7 @@ func TestJoinedBoxes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		first := gen.Draw(t, "want")
 		have := rapid.SliceOfN(gen, 0, 6).Draw(t, "have")
-		got, gone := joined(first, have)
+		got, gone, _ := joined(first, have)
 		for _, g := range append(gone, first) {
 			for i := range g.lo {
 				if got.lo[i] > g.lo[i] || got.hi[i] < g.hi[i] || got.left < g.left {

@@ -3,7 +3,13 @@ package kernel
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"weir/nft"
 	"weir/phases/flow"
@@ -13,6 +19,7 @@ import (
 type box struct {
 	lo, hi []byte // source, then destination
 	left   time.Duration
+	there  bool // in the kernel already
 }
 
 // neverSpare keeps the connections that an exception lets in from being spared
@@ -22,35 +29,49 @@ type box struct {
 //
 //	delete element inet weir w_nospare4 { … } ; add element inet weir w_nospare4 { FROM . TO timeout T }
 func (k *Kernel) neverSpare(ctx context.Context, b *batch, f flow.Family, e nft.Exception) error {
-	name, typ := "w_nospare4", nft.IPv4Addr
+	lo, hi := bounds(e, shape{key: []nft.Type{nft.IPv4Addr, nft.IPv4Addr}})
+	return k.neverSpareBoxes(ctx, b, f, []box{{lo: lo, hi: hi, left: e.For + spareNever}})
+}
+
+func (k *Kernel) neverSpareBoxes(ctx context.Context, b *batch, f flow.Family, boxes []box) error {
+	name, typ := noSpareSet(f), nft.IPv4Addr
 	if f == flow.IPv6 {
-		name, typ = "w_nospare6", nft.IPv6Addr
+		typ = nft.IPv6Addr
 	}
-	var have []box
+	var all []box
 	if err := k.c.elements(ctx, ours, name, func(e *elemInfo) {
-		have = append(have, box{bytes.Clone(e.key), bytes.Clone(e.keyEnd), e.left})
+		all = append(all, box{lo: bytes.Clone(e.key), hi: bytes.Clone(e.keyEnd), left: e.left, there: true})
 	}); err != nil {
 		return err
 	}
-	lo, hi := bounds(e, shape{key: []nft.Type{typ, typ}})
-	want, gone := joined(box{lo, hi, e.For + spareNever}, have)
 	s, err := newSet(nft.Set{Name: name, Key: []nft.Type{typ, typ}, Interval: true, HasTimeout: true})
 	if err != nil {
 		return err
 	}
-	for _, g := range gone {
-		b.put(ours, &s, delElem, 0, nft.Element{Key: g.lo, KeyEnd: g.hi})
+	for _, x := range boxes {
+		var gone []box
+		x, gone, all = joined(x, all)
+		for _, g := range gone {
+			if g.there {
+				b.put(ours, &s, delElem, 0, nft.Element{Key: g.lo, KeyEnd: g.hi})
+			}
+		}
+		all = append(all, x)
 	}
-	b.put(ours, &s, newElem, create, nft.Element{Key: want.lo, KeyEnd: want.hi, Timeout: want.left})
+	for _, x := range all {
+		if !x.there {
+			b.put(ours, &s, newElem, create, nft.Element{Key: x.lo, KeyEnd: x.hi, Timeout: x.left})
+		}
+	}
 	return nil
 }
 
-// joined returns want grown over every box that it overlaps, and those boxes.
-func joined(want box, have []box) (box, []box) {
-	var gone []box
+// joined returns want grown over every box that it overlaps, those boxes, and
+// the others.
+func joined(want box, have []box) (grown box, gone, rest []box) {
 	for again := true; again; {
 		again = false
-		var rest []box
+		rest = nil
 		for _, h := range have {
 			if !want.overlaps(h) {
 				rest = append(rest, h)
@@ -61,7 +82,7 @@ func joined(want box, have []box) (box, []box) {
 		}
 		have = rest
 	}
-	return want, gone
+	return want, gone, have
 }
 
 // half is the width of one of the two addresses.
@@ -91,4 +112,86 @@ func (a box) join(b box) box {
 		out.lo, out.hi = append(out.lo, lo...), append(out.hi, hi...)
 	}
 	return out
+}
+
+// mostPairs is how many pairs of addresses are kept apart; where there are more,
+// what a source talks to is no longer told apart, and in the end no source.
+const mostPairs = 1000
+
+// NeverSpare keeps the open connections between these clients and servers from
+// being spared for d: they are judged like new ones.
+//
+//	add element inet weir w_nospare4 { CLIENT . SERVER timeout D }
+func (k *Kernel) NeverSpare(ctx context.Context, pairs [][2]netip.Addr, d time.Duration) error {
+	fail := func(err error) error { return fmt.Errorf("cannot keep connections from being spared: %w", err) }
+	if d < time.Millisecond {
+		return fail(fmt.Errorf("they cannot be for %v", d))
+	}
+	for _, f := range []flow.Family{flow.IPv4, flow.IPv6} {
+		boxes := boxesOf(f, pairs, d)
+		if len(boxes) == 0 {
+			continue
+		}
+		var err error
+		for range maxTries {
+			b := newBatch(false)
+			if err = k.neverSpareBoxes(ctx, b, f, boxes); err != nil {
+				return fail(err)
+			}
+			if err = k.c.transact(ctx, b.finish(true)); !errors.Is(err, unix.ENOENT) {
+				break // else one that was to be replaced has lapsed meanwhile
+			}
+		}
+		if err != nil && !errors.Is(err, errLost) {
+			return fail(err)
+		}
+		var have []box
+		if lerr := k.c.elements(ctx, ours, noSpareSet(f), func(e *elemInfo) { have = append(have, box{lo: bytes.Clone(e.key), hi: bytes.Clone(e.keyEnd)}) }); lerr != nil {
+			return fail(errors.Join(nft.ErrUnknown, err, lerr))
+		}
+		for _, x := range boxes {
+			if !slices.ContainsFunc(have, x.overlaps) {
+				return fail(errors.Join(nft.ErrUnknown, err))
+			}
+		}
+	}
+	return nil
+}
+
+func noSpareSet(f flow.Family) string {
+	if f == flow.IPv6 {
+		return "w_nospare6"
+	}
+	return "w_nospare4"
+}
+
+// boxesOf are the pairs of one family, each once, made coarser until they are few.
+func boxesOf(f flow.Family, pairs [][2]netip.Addr, d time.Duration) []box {
+	all := netip.MustParsePrefix("0.0.0.0/0")
+	if f == flow.IPv6 {
+		all = netip.MustParsePrefix("::/0")
+	}
+	for coarse := 0; ; coarse++ {
+		seen := map[[2]netip.Prefix]bool{}
+		for _, p := range pairs {
+			c, s := p[0].Unmap(), p[1].Unmap()
+			if flow.FamilyOf(c) != f || flow.FamilyOf(s) != f {
+				continue
+			}
+			pair := [2]netip.Prefix{netip.PrefixFrom(c, c.BitLen()), netip.PrefixFrom(s, s.BitLen())}
+			for i := range coarse {
+				pair[1-i] = all
+			}
+			seen[pair] = true
+		}
+		if len(seen) > mostPairs {
+			continue
+		}
+		var out []box
+		for p := range seen {
+			lo, hi := bounds(nft.Exception{From: p[0], To: p[1]}, shape{key: []nft.Type{nft.IPv4Addr, nft.IPv4Addr}})
+			out = append(out, box{lo: lo, hi: hi, left: d})
+		}
+		return out
+	}
 }
