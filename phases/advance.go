@@ -116,9 +116,9 @@ func spare(s Step, brownout bool) []string {
 	return s.Narrows
 }
 
-// keepFor is how long "established: keep" spares connections: longer than any
+// KeepFor is how long "established: keep" spares connections: longer than any
 // kernel runs.
-const keepFor = 10 * 365 * 24 * time.Hour
+const KeepFor = 10 * 365 * 24 * time.Hour
 
 // Confirm makes the running trial the confirmed step. ErrLapsed when it is too
 // late, ErrBrownout for a lease that is meant to lapse.
@@ -162,7 +162,7 @@ func (m *Machine) Confirm(ctx context.Context, now time.Time, by Actor) error {
 	case "drain":
 		c.SpareFor = h.Step.DrainFor
 	case "keep":
-		c.SpareFor = keepFor
+		c.SpareFor = KeepFor
 	}
 	intent := Record{At: now, Kind: Intent, Op: OpConfirm, Actor: by, Digest: t.Digest, Tx: tx, Groups: c.NoBack, Uses: uses, Nonce: nonce, Words: "confirming " + h.Step.Name}
 	if err := m.act(ctx, now, intent, func(string) error {

@@ -15,11 +15,18 @@ import (
 )
 
 var _ = register(func(e *env) *cobra.Command {
+	var openings bool
 	c := &cobra.Command{
 		Use:   "history",
 		Short: "every step, approval, rollback and unblock, with who and when",
-		Args:  cobra.NoArgs,
+		Long: `With --openings: each time in which a gate was more open than was last approved,
+by a rollback, a trial that nobody confirmed, an unblock, a reboot or somebody
+else's hand; who did it, and what left that would have been denied.`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if openings {
+				return e.showOpenings(c.Context())
+			}
 			out := []phases.Record{}
 			bare, err := e.readOnly(c.Context(), "history", &out)
 			if bare != nil {
@@ -48,6 +55,7 @@ var _ = register(func(e *env) *cobra.Command {
 			return t.flush()
 		},
 	}
+	c.Flags().BoolVar(&openings, "openings", false, "the times in which a gate stood open, and what left")
 	e.outputFlag(c)
 	return c
 })

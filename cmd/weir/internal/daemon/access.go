@@ -27,6 +27,7 @@ var rights = map[string]string{
 
 	"flows": plans.MayTraffic, "ports": plans.MayTraffic, "endpoints": plans.MayTraffic, "coverage": plans.MayTraffic, "evidence": plans.MayTraffic,
 	"lines": plans.MayTraffic, "why": plans.MayTraffic, "findings": plans.MayTraffic,
+	"openings": plans.MayTraffic,
 
 	"apply": plans.MayOperate, "request": plans.MayOperate, "advance": plans.MayOperate, "confirm": plans.MayOperate, "rollback": plans.MayOperate,
 	"noticed": plans.MayOperate, "pause": plans.MayOperate, "resume": plans.MayOperate, "restore": plans.MayOperate, "remove": plans.MayOperate,

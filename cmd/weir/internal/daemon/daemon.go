@@ -88,6 +88,7 @@ type Daemon struct {
 	judgeCache judgeCache
 	sessions   sessions     // into this machine, looked for when one is met
 	accessOf   *plans.Trust // what access was made of
+	told       told         // of openings
 }
 
 // Run is a daemon from start to end. It returns when ctx is done; what is in
@@ -273,6 +274,12 @@ func (d *Daemon) tick(ctx context.Context) {
 	d.heartbeat(now)
 	if err := d.report(ctx, now); err != nil {
 		complain("cannot write the report", err)
+	}
+	if err := d.endOpenings(ctx); err != nil {
+		complain("cannot end what an open gate let in", err)
+	}
+	if err := d.tellOpenings(ctx, now); err != nil {
+		complain("cannot tell of an open gate", err)
 	}
 	if err := d.windows(ctx, now); err != nil {
 		complain("cannot open a declared window", err)

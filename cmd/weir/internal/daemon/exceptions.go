@@ -59,12 +59,17 @@ func (d *Daemon) openException(ctx context.Context, now time.Time, e nft.Excepti
 	if err := d.remember(now, rememberedEx{Exception: e, Until: now.Add(e.For)}); err != nil {
 		return api.Exception{}, err
 	}
+	d.gen++
+	d.evidence.Open(monitor.Opening{ID: e.ID, Kind: unblockKind, From: now, To: now.Add(e.For), Reason: reason,
+		Clients: []netip.Prefix{e.From}, Servers: []netip.Prefix{e.To}, Services: servicesOf(e.Service)})
+	// It outlives a crash: what the unblock lets in is in the connection table
+	// still when the next daemon reads it.
+	if err := d.flush(now); err != nil {
+		return api.Exception{}, err
+	}
 	if err := d.kernel.AddException(ctx, e); err != nil {
 		return api.Exception{}, err
 	}
-	d.gen++
-	d.evidence.Open(monitor.Opening{ID: e.ID, Kind: "unblock", From: now, To: now.Add(e.For), Reason: reason,
-		Clients: []netip.Prefix{e.From}, Servers: []netip.Prefix{e.To}, Services: servicesOf(e.Service)})
 	live, err := d.exceptions(ctx)
 	if err != nil {
 		return api.Exception{}, exit.Errorf(exit.Unknown, "unblocked, but the kernel could not be read back: %w", err)
@@ -229,7 +234,6 @@ func (d *Daemon) endUnblock(ctx context.Context, c caller, in api.EndArgs) (None
 		if err := d.kernel.EndException(ctx, in.ID); err != nil {
 			return None{}, err
 		}
-		d.evidence.Open(monitor.Opening{ID: e.ID, Kind: "unblock", From: c.now, To: c.now})
 		return None{}, d.machine.Note(ctx, c.now, c.Actor, phases.Noted, phases.Record{Line: in.ID, Words: "ended the unblock " + in.ID})
 	}
 	return None{}, exit.Errorf(exit.NotInForce, "no unblock %q is in force", in.ID).WithHint("weir unblock --list")

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"weir/cmd/weir/internal/api"
-	"weir/nft/capture"
 	"weir/nft/host"
 	"weir/phases"
 	"weir/phases/compile"
@@ -229,17 +228,3 @@ func ofGroup(p policy.Policy, group string) policy.Policy {
 	}
 	return out
 }
-
-// noteOpenings carries the times in which a gate stood open into the evidence.
-func (d *Daemon) noteOpenings() {
-	for i, o := range d.machine.State().Openings {
-		d.gen++
-		d.evidence.Open(monitor.Opening{ID: openingID(i, o), Kind: "rollback", From: o.Begin, To: o.End, Groups: o.Groups, Reason: o.Words})
-	}
-}
-
-func openingID(i int, o phases.Opening) string {
-	return "o" + o.Begin.UTC().Format("20060102150405.000000")
-}
-
-var _ = capture.Options{}

@@ -50,6 +50,7 @@ func (d *Daemon) verbs() map[string]api.Handler {
 		"explain":    verb(d, d.explain),
 		"findings":   verb(d, d.findings),
 		"notify":     verb(d, d.notified),
+		"openings":   verb(d, d.openings),
 		"statement":  verb(d, d.statement),
 		"trust":      verb(d, d.trust),
 		"trustfile":  verb(d, d.acceptTrust),
@@ -231,6 +232,9 @@ func (d *Daemon) confirm(ctx context.Context, c caller, in None) (api.Confirmed,
 	}
 	name, _, _, _ := d.machine.State().Current()
 	d.noteOpenings()
+	if err := d.endOpenings(ctx); err != nil {
+		d.log.Error("cannot end what an open gate let in; trying again", "error", err)
+	}
 	if err := d.takeCensus(ctx, d.cfg.Now()); err != nil {
 		d.log.Error("cannot take the census after confirming", "error", err)
 	}

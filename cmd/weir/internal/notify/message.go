@@ -31,6 +31,7 @@ type Kind string
 const (
 	Opening   Kind = "opening"   // a gate is more open than was last approved
 	Closed    Kind = "closed"    // it is no more
+	Paused    Kind = "paused"    // nothing is armed until somebody resumes the rollout
 	Health    Kind = "health"    // a step does harm, or that cannot be told
 	Drift     Kind = "drift"     // somebody else changed what is weir's
 	Emergency Kind = "emergency" // one signer decided alone
