@@ -58,7 +58,7 @@ func TestOpenConnections(t *testing.T) {
 		{StepAlert, "[]", 0},
 		{"enforce/block:cameras", "[cameras]", 0},     // cut
 		{"enforce/block:pilot", "[desks]", time.Hour}, // drain
-		{"enforce/block:core", "[servers]", keepFor},  // keep
+		{"enforce/block:core", "[servers]", KeepFor},  // keep
 		{"refactor/swap:desks", "[desks]", 0},         // the plan's own choice: none here
 	} {
 		for {
