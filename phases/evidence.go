@@ -97,6 +97,29 @@ func (a asking) groups() []string {
 	return out
 }
 
+// gateUnseen: a group whose destinations are still being discovered has needs
+// that nobody has seen. The estimate is a lower bound: it can hold a rollout
+// back, and says nothing where it does not.
+func gateUnseen(a asking) GateResult {
+	if a.Discovered == nil {
+		return cannotTell("it was not estimated how much was not seen")
+	}
+	var bad []string
+	for _, d := range a.Discovered {
+		g, ok := groupOf(a.plan, d.Group)
+		if !ok || g.Allow != "observed" || !slices.Contains(a.groups(), d.Group) {
+			continue
+		}
+		if share := d.Unseen / (d.Unseen + float64(d.Pairs)); share > a.plan.Monitor.Unseen {
+			bad = append(bad, fmt.Sprintf("%s %.0f%% (%d seen, at least %.0f not; %d on one day only)", d.Group, 100*share, d.Pairs, d.Unseen, d.Once))
+		}
+	}
+	if len(bad) > 0 {
+		return refuse(time.Time{}, "new destinations keep coming, the plan wants no more than %.0f%% unseen: %s; observe for longer, or declare what is known", 100*a.plan.Monitor.Unseen, strings.Join(bad, ", "))
+	}
+	return pass("the estimate of what was not seen is below %.0f%%, which proves nothing about rare events", 100*a.plan.Monitor.Unseen)
+}
+
 func gateUnanswered(a asking) GateResult {
 	if a.Facts.Unanswered == nil {
 		return cannotTell("it is not known how many flows were answered")

@@ -18,6 +18,7 @@ type Facts struct {
 	Held       *enforce.Held        // what waits for a person; nil: not known
 	Unanswered []monitor.Unanswered // nil: not known
 	Witnessed  *float64             // share of the outside interfaces' bytes that flows explain
+	Discovered []monitor.Discovered // nil: not known
 	Heartbeat  time.Time            // when a synthetic would-be-denied packet was last seen in the log
 	Missing    []string             // lifelines that the machine needs now and the frozen step lacks
 }

@@ -24,6 +24,7 @@ const (
 	GateObserved   = "observed"   // monitor.minimum of observed time
 	GateCalendar   = "calendar"   // monitor.covers
 	GateWitnessed  = "witnessed"  // monitor.witnessed
+	GateUnseen     = "unseen"     // monitor.unseen
 	GateUnanswered = "unanswered" // replies may take another way
 	GateLoss       = "loss"       // nothing was missed lately
 	GateAlert      = "alert"      // enforce.alert.minimum
@@ -61,6 +62,9 @@ func gatesOf(plan plans.Plan, s Step) []string {
 		if plan.Monitor.Witnessed > 0 {
 			out = append(out, GateWitnessed)
 		}
+		if plan.Monitor.Unseen > 0 {
+			out = append(out, GateUnseen)
+		}
 	case strings.HasPrefix(s.Name, blockPrefix):
 		if plan.Environment != "new" {
 			out = []string{GateAlert, GateQuiet, GateCensus, GateQuestions, GateLoss, GateUnanswered}
@@ -88,7 +92,7 @@ type asking struct {
 }
 
 var gates = map[string]func(asking) GateResult{
-	GateObserved: gateObserved, GateCalendar: gateCalendar, GateWitnessed: gateWitnessed, GateUnanswered: gateUnanswered,
+	GateObserved: gateObserved, GateCalendar: gateCalendar, GateWitnessed: gateWitnessed, GateUnseen: gateUnseen, GateUnanswered: gateUnanswered,
 	GateLoss: gateLoss, GateAlert: gateAlert, GateQuiet: gateQuiet, GateCensus: gateCensus, GateQuestions: gateQuestions,
 	GateHeartbeat: gateHeartbeat, GateSoak: gateSoak, GateDrill: gateDrill, GateBrownouts: gateBrownouts,
 	GateWindow: gateWindow, GateFreeze: gateFreeze,

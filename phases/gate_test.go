@@ -19,7 +19,7 @@ import (
 func gateWorld() (plans.Plan, State, Facts, time.Time) {
 	now := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 	plan := planNamed("gates", func(p *planT) {
-		p.Monitor = plans.Monitor{Minimum: 10 * day, Covers: []string{"month-end"}, Witnessed: 0.9}
+		p.Monitor = plans.Monitor{Minimum: 10 * day, Covers: []string{"month-end"}, Witnessed: 0.9, Unseen: 0.2}
 		p.Calendar = []plans.Event{{Name: "month-end", Window: plans.Window{Cron: "0 0 1 * *", Before: 24 * time.Hour, After: 24 * time.Hour}}}
 		p.Enforce.Alert = plans.Alert{Minimum: 14 * day, Maximum: 30 * day, Quiet: 72 * time.Hour}
 		p.Enforce.Soak = 48 * time.Hour
@@ -39,7 +39,7 @@ func gateWorld() (plans.Plan, State, Facts, time.Time) {
 	return plan, s, Facts{
 		Observed: []monitor.Span{{From: now.Add(-40 * day), To: now}}, Moved: map[string]time.Time{}, Census: now.Add(-time.Hour),
 		Held: &enforce.Held{}, Unanswered: []monitor.Unanswered{{Group: "cameras", Flows: 100, Unanswered: 10, Share: 0.1}},
-		Witnessed: &w, Heartbeat: now.Add(-time.Minute),
+		Witnessed: &w, Heartbeat: now.Add(-time.Minute), Discovered: []monitor.Discovered{{Group: "cameras", Pairs: 41, Days: 7}},
 	}, now
 }
 
@@ -82,6 +82,13 @@ func TestGates(t *testing.T) {
 		}, GateCalendar, Fail, "2026-03-02", 12 * time.Hour},
 		{"witnessed not known", alert, func(p *plans.Plan, s *State, f *Facts, n *time.Time) { f.Witnessed = nil }, GateWitnessed, CannotTell, "", 0},
 		{"witnessed too little", alert, func(p *plans.Plan, s *State, f *Facts, n *time.Time) { w := 0.5; f.Witnessed = &w }, GateWitnessed, Fail, "flowtables", 0},
+		{"unseen not known", alert, func(p *plans.Plan, s *State, f *Facts, n *time.Time) { f.Discovered = nil }, GateUnseen, CannotTell, "", 0},
+		{"few of a declared group were seen", alert, func(p *plans.Plan, s *State, f *Facts, n *time.Time) {
+			f.Discovered[0] = monitor.Discovered{Group: "cameras", Pairs: 5, Once: 5, Unseen: 36}
+		}, "", "", "", 0},
+		{"story 2: most was not seen", alert, func(p *plans.Plan, s *State, f *Facts, n *time.Time) {
+			f.Discovered = append(f.Discovered, monitor.Discovered{Group: "desks", Pairs: 5, Days: 1, Once: 5, Unseen: 36})
+		}, GateUnseen, Fail, "desks 88% (5 seen, at least 36 not", 0},
 		{"replies another way", alert, func(p *plans.Plan, s *State, f *Facts, n *time.Time) { f.Unanswered[0].Share = 0.8 }, GateUnanswered, CannotTell, "cameras 80%", 0},
 		{"answers not known", block, func(p *plans.Plan, s *State, f *Facts, n *time.Time) { f.Unanswered = nil }, GateUnanswered, CannotTell, "", 0},
 		{"lost in the quiet time", block, func(p *plans.Plan, s *State, f *Facts, n *time.Time) {

@@ -9,6 +9,7 @@ func AllGates() []NamedGate {
 		{GateObserved, "monitor.minimum of observed time has passed"},
 		{GateCalendar, "every event of monitor.covers lies in observed time"},
 		{GateWitnessed, "the flows that were seen explain monitor.witnessed of the bytes that left"},
+		{GateUnseen, "by estimate, no more than monitor.unseen of what a group needs was not seen yet"},
 		{GateUnanswered, "most flows were answered, else replies may take another way"},
 		{GateLoss, "nothing was missed in the time that counts"},
 		{GateAlert, "the groups were in alert for enforce.alert.minimum"},

@@ -53,6 +53,7 @@ func (d *decoder) monitor(n *node) {
 	m.Minimum = d.duration(n.get("minimum"), 30*day, 0, veryLong)
 	m.MinDays = intOr(n.get("minDays"), 1)
 	m.Witnessed = float64(d.percent(n.get("witnessed"), 0)) / 100
+	m.Unseen = float64(d.percent(n.get("unseen"), 0)) / 100
 	var names []string
 	for _, e := range d.p.Calendar {
 		names = append(names, e.Name)

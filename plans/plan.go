@@ -165,6 +165,7 @@ type Monitor struct {
 	Covers    []string // names of calendar events that observed time must contain
 	MinDays   int      // a flow seen on fewer days is rare and waits for an answer; 0: 1
 	Witnessed float64  // least share of the outside interfaces' bytes that flows explain; 0: not a gate
+	Unseen    float64  // most of a group's pairs of destination and service that, by estimate, were not seen; 0: not a gate
 }
 
 // Enforce is the second phase.

@@ -187,7 +187,7 @@ func (r *reader) wrongType(n *node, field string, want []string, hint ...string)
 		h = fmt.Sprintf("write [%s]", clip(n.show()))
 	case only == "string" && n.kind == number && durationFields[field]:
 		h = fmt.Sprintf("write a unit: %ss, %sm, %sh or %sd", n.text, n.text, n.text, n.text)
-	case only == "string" && n.kind == number && (field == "share" || field == "witnessed"):
+	case only == "string" && n.kind == number && (field == "share" || field == "witnessed" || field == "unseen"):
 		h = fmt.Sprintf("write %s%%", n.text)
 	case only == "string" && (n.kind == number || n.kind == boolean):
 		h = fmt.Sprintf("quote it: %q", n.show())

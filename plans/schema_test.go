@@ -40,7 +40,7 @@ tests: [{from: [other], to: [198.51.100.9], services: [tcp/23], families: [ipv4]
 calendar:
   - {name: ev, cron: "0 0 * * TUE", daysOfMonth: 8-14, before: 1h, after: 48h}
   - {name: ev2, cron: "0 0 1 * *", after: 48h}
-monitor: {minimum: 90d, covers: [ev], minDays: 2, witnessed: 95%}
+monitor: {minimum: 90d, covers: [ev], minDays: 2, witnessed: 95%, unseen: 20%}
 enforce:
   rulesBy: [group, service]
   alert: {minimum: 14d, maximum: 90d, quiet: 72h}
@@ -86,7 +86,7 @@ var changes = map[string]any{
 	"/never/0/name": "m", "/never/0/from": []any{"child"}, "/never/0/to": []any{"198.51.100.10"}, "/never/0/services": []any{"tcp/24"}, "/never/0/deny": "honeypot", "/never/0/reason": "new",
 	"/tests/0/from": []any{"child"}, "/tests/0/to": []any{"198.51.100.10"}, "/tests/0/services": []any{"tcp/24"}, "/tests/0/families": nil, "/tests/0/expect": "allowed",
 	"/calendar/0/name": nil, "/calendar/0/cron": "0 1 * * TUE", "/calendar/0/daysOfMonth": "1-7", "/calendar/0/before": "2h", "/calendar/0/after": "3h",
-	"/monitor/minimum": "30d", "/monitor/covers": []any{"ev2"}, "/monitor/minDays": 3, "/monitor/witnessed": "90%",
+	"/monitor/minimum": "30d", "/monitor/covers": []any{"ev2"}, "/monitor/minDays": 3, "/monitor/witnessed": "90%", "/monitor/unseen": "10%",
 	"/enforce/rulesBy":       []any{"group", "destination", "service"},
 	"/enforce/alert/minimum": "15d", "/enforce/alert/maximum": "80d", "/enforce/alert/quiet": "71h", "/enforce/brownouts": []any{"3m"},
 	"/enforce/waves/0/name": "first", "/enforce/waves/0/groups": []any{"desks", "unassigned"}, "/enforce/waves/0/share": "6%", "/enforce/waves/0/prefixes": []any{"10.0.1.128/25"},

@@ -161,6 +161,10 @@ var _ = register(func(e *env) *cobra.Command {
 					fmt.Fprintln(e.out, "  usual causes of a low share: a flowtable or hardware offload, a proxy or containers on the gateway, tunnels, another path")
 				}
 			}
+			for _, d := range out.Discovered {
+				fmt.Fprintf(e.out, "group %s: %d pairs of destination and service on %s, %d of them on one day only; by estimate at least %.0f more exist\n",
+					d.Group, d.Pairs, many(d.Days, "day"), d.Once, d.Unseen)
+			}
 			return nil
 		},
 	}

@@ -98,7 +98,7 @@ func runWith(t *testing.T, run func(context.Context, Sink) error, sink Sink, clo
 }
 
 // A reader that was too slow says how many log lines it lost, and goes on.
-func TestLogLossIsCounted(t *testing.T) {
+func TestStory25LogLossIsCounted(t *testing.T) {
 	lab := newLab(t)
 	nft(t, lab.Gateway, logRules)
 	opt := prepare(t, lab.Gateway)

@@ -11,7 +11,7 @@ import (
 // Through masquerading and DNAT the tuple is what a filter rule sees, in the
 // log and in the connection table alike, and the address that the client asked
 // for is kept beside it.
-func TestTupleBehindNAT(t *testing.T) {
+func TestStory19TupleBehindNAT(t *testing.T) {
 	lab := newLab(t)
 	nft(t, lab.Gateway, logRules+`
 table inet nat {

@@ -64,7 +64,7 @@ func TestSysctls(t *testing.T) {
 	}
 }
 
-func TestHeadRoom(t *testing.T) {
+func TestStory26HeadRoom(t *testing.T) {
 	lab := newLab(t)
 	nft(t, lab.Gateway, logRules)
 	opt := prepare(t, lab.Gateway)

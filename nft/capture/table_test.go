@@ -137,7 +137,7 @@ func TestUnansweredIsUnanswered(t *testing.T) {
 
 // A connection that tracking met in its middle is marked, in the dump and then
 // at its end, although the event itself does not tell.
-func TestMidStreamIsGuessed(t *testing.T) {
+func TestStory20MidStreamIsGuessed(t *testing.T) {
 	lab := newLab(t)
 	nft(t, lab.Gateway, logRules)
 	opt := prepare(t, lab.Gateway)

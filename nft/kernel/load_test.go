@@ -85,7 +85,7 @@ func TestLoadAfterHalfALoad(t *testing.T) {
 }
 
 // Elements that went missing are noticed, never believed to be there.
-func TestLoadNoticesLostElements(t *testing.T) {
+func TestStory24LoadNoticesLostElements(t *testing.T) {
 	ctx := context.Background()
 	n, k := newNS(t)
 	rev := narrow(t, idA)

@@ -371,9 +371,9 @@ func selfTwice(in compile.Input) bool {
 	return n > 1
 }
 
-// TestAlertDropsNothing (what a "log" rule must never do): a step without a
+// TestStory05AlertDropsNothing (what a "log" rule must never do): a step without a
 // denying treatment holds no rule that could stop a packet.
-func TestAlertDropsNothing(t *testing.T) {
+func TestStory05AlertDropsNothing(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		in := drawInput(r, compile.Open, compile.Alert)
 		rev, err := compile.Compile(in)

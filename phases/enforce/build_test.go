@@ -227,7 +227,7 @@ func TestRareFlowsWait(t *testing.T) {
 
 // The wrong initiator, or ports that a protocol negotiates: thousands of rules
 // of one high port each must become one question.
-func TestManyHighPortsAreOneQuestion(t *testing.T) {
+func TestStory20ManyHighPortsAreOneQuestion(t *testing.T) {
 	var rows []monitor.Row
 	for i := range 3000 {
 		rows = append(rows, row("servers", "10.20.1.5", "198.51.100.7", fmt.Sprintf("tcp/%d", 32768+i)))

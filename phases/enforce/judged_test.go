@@ -22,7 +22,7 @@ func wouldDeny(client, server, service string, at time.Time) flow.Record {
 
 // The same flow from ten thousand endpoints is one question, answered once; one
 // that recurs each hour keeps the gate shut until then.
-func TestTenThousandEndpointsAreOneQuestion(t *testing.T) {
+func TestStory31TenThousandEndpointsAreOneQuestion(t *testing.T) {
 	p := office()
 	e := monitor.New(nil)
 	for i := range 10000 {
@@ -208,7 +208,7 @@ func indices(n int) []int {
 
 // A scanner inside the baseline: what it alone made allowed falls, what others
 // use or what it did before stays.
-func TestExcision(t *testing.T) {
+func TestStory30Excision(t *testing.T) {
 	x := monitor.Excision{ID: "x1", Clients: pf("10.20.1.66/32")[0], Since: t0.Add(-time.Hour), Who: "kim", Reason: "scanner"}
 	rows := []monitor.Row{
 		row("servers", "10.20.1.5", "198.51.100.7", "tcp/443"),

@@ -139,7 +139,7 @@ func TestExistsIsProjection(t *testing.T) {
 	}
 }
 
-func TestLimitIsAnError(t *testing.T) {
+func TestStory28LimitIsAnError(t *testing.T) {
 	rs := sample.Ruleset(rand.New(rand.NewPCG(3, 3)), sample.Shape{Rules: 500})
 	flat, _ := rules.Flatten(rs, "FORWARD")
 	if _, err := NewSpace(flat).Build(NewForest(2000), flat, Outcomes); err != ErrTooLarge {

@@ -12,6 +12,7 @@ import (
 	"weir/phases/enforce"
 	"weir/phases/finding"
 	"weir/phases/flow"
+	"weir/phases/monitor"
 	"weir/phases/policy"
 )
 
@@ -359,6 +360,8 @@ type Coverage struct {
 	Events    []EventCover  `json:"events"`
 	Witnessed *float64      `json:"witnessed,omitempty"`
 	Lost      uint64        `json:"lost"`
+
+	Discovered []monitor.Discovered `json:"discovered"` // what each group's discovery has come to
 }
 
 // GapText is a time without evidence.

@@ -165,6 +165,9 @@ func (d *Daemon) facts(now time.Time, age time.Duration) (phases.Facts, error) {
 	if w, ok := d.evidence.Witnessed(); ok {
 		f.Witnessed = &w
 	}
+	if p.Monitor.Unseen > 0 {
+		f.Discovered = append([]monitor.Discovered{}, monitor.Discovery(rows)...)
+	}
 	return f, nil
 }
 

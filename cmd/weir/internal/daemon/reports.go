@@ -152,6 +152,7 @@ func (d *Daemon) coverage(ctx context.Context, c caller, in None) (api.Coverage,
 	if w, ok := d.evidence.Witnessed(); ok {
 		out.Witnessed = &w
 	}
+	out.Discovered = monitor.Discovery(d.rows(c.now, freshFor))
 	return out, nil
 }
 

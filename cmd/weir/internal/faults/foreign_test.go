@@ -34,10 +34,10 @@ func (l *lab) list(t testing.TB, chain string) string {
 	return string(out)
 }
 
-// TestForeignHands: other programs change the ruleset under a confirmed step and
+// TestStory27ForeignHands: other programs change the ruleset under a confirmed step and
 // under a trial. What it ends in is said by the machine, and the one command
 // that closes the gate again closes it.
-func TestForeignHands(t *testing.T) {
+func TestStory27ForeignHands(t *testing.T) {
 	const block = "desks4:9999 desks6:9999"
 	rows := []struct {
 		name, before string
