@@ -141,7 +141,7 @@ func (m *Machine) approved(h Head, now time.Time) ([]uint64, error) {
 	case err != nil:
 		return nil, err
 	case t != nil:
-		people, uses, err = m.signedBy(h, t, now)
+		people, uses, err = m.signedBy(h, t)
 		if err == nil {
 			err = h.Ask.Open(now)
 		}

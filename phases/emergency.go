@@ -97,7 +97,7 @@ func (m *Machine) emergency(now time.Time, text, signature []byte) (*emergency, 
 	if err := s.Open(now); err != nil {
 		return nil, err
 	}
-	if err := m.current(*h.Ask, t, now); err != nil {
+	if err := m.current(*h.Ask, t, m.state.Request.Taken); err != nil {
 		return nil, err
 	}
 	if err := m.unspent(s.Nonce); err != nil {

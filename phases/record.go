@@ -117,6 +117,7 @@ type Record struct {
 	Signature  []byte   `json:"signature,omitempty"`  // approved, denied: armoured, as ssh-keygen wrote it
 	Signatures [][]byte `json:"signatures,omitempty"` // trusted
 	Key        string   `json:"key,omitempty"`        // approved, denied: fingerprint
+	Taken      bool     `json:"taken,omitempty"`      // requested: another machine of the set froze it
 	Ticket     string   `json:"ticket,omitempty"`     // group: the one that was used
 	Emergency  string   `json:"emergency,omitempty"`  // arm: the signed reason
 	Nonce      string   `json:"nonce,omitempty"`      // denied, intent, trusted: spent by this

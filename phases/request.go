@@ -109,14 +109,7 @@ func (m *Machine) freeze(now time.Time, by Actor, step Step, mat Material) (Froz
 	if f.Rules, err = m.Compile(f.Input); err != nil {
 		return Frozen{}, err
 	}
-	off := f.Input
-	off.Off, off.Policy.Rules, off.Never = true, nil, nil
-	off.Groups = slices.Clone(off.Groups)
-	for i := range off.Groups {
-		g := &off.Groups[i]
-		g.Treatment, g.Share, g.ShareBy, g.Seed, g.Prefixes = compile.Open, 0, "", 0, nil
-	}
-	if f.OffRev, err = m.Compile(off); err != nil {
+	if f.OffRev, err = m.Compile(offOf(f.Input)); err != nil {
 		return Frozen{}, err
 	}
 	f.Head = Head{
@@ -127,6 +120,27 @@ func (m *Machine) freeze(now time.Time, by Actor, step Step, mat Material) (Froz
 	if f.Ask, err = m.ask(now, step, mat); err != nil {
 		return Frozen{}, err
 	}
+	if f.Backouts, err = m.backouts(f, over); err != nil {
+		return Frozen{}, err
+	}
+	return f, nil
+}
+
+// offOf is what "off" is compiled from.
+func offOf(in compile.Input) compile.Input {
+	in.Off, in.Policy.Rules, in.Never = true, nil, nil
+	in.Groups = slices.Clone(in.Groups)
+	for i := range in.Groups {
+		g := &in.Groups[i]
+		g.Treatment, g.Share, g.ShareBy, g.Seed, g.Prefixes = compile.Open, 0, "", 0, nil
+	}
+	return in
+}
+
+// backouts lists every way back from a frozen step, which is frozen over the
+// confirmed one, or nil.
+func (m *Machine) backouts(f Frozen, over *Frozen) ([]Backout, error) {
+	var out []Backout
 	var overHooks []string
 	if over != nil {
 		overHooks = over.Hooks
@@ -144,18 +158,17 @@ func (m *Machine) freeze(now time.Time, by Actor, step Step, mat Material) (Froz
 		} // else its rules cannot be compared, and every group that it denies goes to alert
 		tx, err := m.newTx()
 		if err != nil {
-			return Frozen{}, err
+			return nil, err
 		}
-		f.Backouts = append(f.Backouts, Backout{To: c.Step, Digest: c.Digest, Nft: nft.Rollback{
+		out = append(out, Backout{To: c.Step, Digest: c.Digest, Nft: nft.Rollback{
 			ID: to.Revision, Entry: to.Entry, Hooks: union(f.Hooks, to.Hooks, overHooks), Tx: tx, Kind: nft.TxRollback, Alert: alert}})
 	}
 	tx, err := m.newTx()
 	if err != nil {
-		return Frozen{}, err
+		return nil, err
 	}
-	f.Backouts = append(f.Backouts, Backout{To: StepOff, Nft: nft.Rollback{
-		ID: f.OffID, Entry: f.OffEntry, Hooks: union(f.Hooks, overHooks), Tx: tx, Kind: nft.TxRollback}})
-	return f, nil
+	return append(out, Backout{To: StepOff, Nft: nft.Rollback{
+		ID: f.OffID, Entry: f.OffEntry, Hooks: union(f.Hooks, overHooks), Tx: tx, Kind: nft.TxRollback}}), nil
 }
 
 // writeBackouts writes the two plain files of each way back.

@@ -2,6 +2,7 @@ package phases
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -73,7 +74,7 @@ func (m *Machine) decide(ctx context.Context, now time.Time, by Actor, digest st
 	if err != nil {
 		return "", err
 	}
-	if err := m.current(*h.Ask, t, now); err != nil {
+	if err := m.current(*h.Ask, t, m.state.Request.Taken); err != nil {
 		return "", err
 	}
 	if err := h.Ask.Alive(now); err != nil {
@@ -93,10 +94,8 @@ func (m *Machine) decide(ctx context.Context, now time.Time, by Actor, digest st
 		_, err = m.append(r)
 		return v.Signer.Name, err
 	}
-	if !m.rule(h.Step).SelfApproval {
-		if err := apart(m.state.Request.By, v.Signer); err != nil {
-			return "", err
-		}
+	if err := m.notAuthor(h, v.Signer); err != nil {
+		return "", err
 	}
 	for _, a := range m.state.Request.Approvals {
 		if a.By.Signer == v.Signer.Name {
@@ -134,6 +133,15 @@ func (m *Machine) asked(digest string, d approval.Decision, text []byte) (Head, 
 	return h, s.Matches(want)
 }
 
+// notAuthor says whether a signer is somebody else than the one who froze the
+// step and, where it came from another machine of the set, the one who took it.
+func (m *Machine) notAuthor(h Head, s plans.Signer) error {
+	if m.rule(h.Step).SelfApproval {
+		return nil
+	}
+	return errors.Join(apart(h.By, s), apart(m.state.Request.By, s))
+}
+
 // apart says whether the one who requested a step and a signer are two people.
 func apart(requester Actor, s plans.Signer) error {
 	switch {
@@ -157,8 +165,9 @@ func (m *Machine) asSigner(by Actor) Actor {
 	return by
 }
 
-// current says whether a request is still one that may be decided and armed.
-func (m *Machine) current(a approval.Ask, t *plans.Trust, now time.Time) error {
+// current says whether a request is still one that may be decided and armed. One
+// that was taken from another machine of the set is bound to that one's log.
+func (m *Machine) current(a approval.Ask, t *plans.Trust, taken bool) error {
 	if a.Trust != t.Hash {
 		return fmt.Errorf("%w: %s, not %s", approval.ErrTrust, a.Trust, t.Hash)
 	}
@@ -169,7 +178,7 @@ func (m *Machine) current(a approval.Ask, t *plans.Trust, now time.Time) error {
 	if a.Machine != who {
 		return fmt.Errorf("%w: %s, not %s", approval.ErrMachine, a.Machine, who)
 	}
-	if err := m.unspent(a.Nonce); err != nil {
+	if err := m.unspent(a.Nonce); err != nil || taken {
 		return err
 	}
 	return m.extends(a)
@@ -177,12 +186,12 @@ func (m *Machine) current(a approval.Ask, t *plans.Trust, now time.Time) error {
 
 // signedBy judges the kept signatures once more, since the journal is only a
 // file, and returns the people and the records that arming uses up.
-func (m *Machine) signedBy(h Head, t *plans.Trust, now time.Time) (map[string]bool, []uint64, error) {
+func (m *Machine) signedBy(h Head, t *plans.Trust) (map[string]bool, []uint64, error) {
 	want, err := statement(h, approval.Approve)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := m.current(*h.Ask, t, now); err != nil {
+	if err := m.current(*h.Ask, t, m.state.Request.Taken); err != nil {
 		return nil, nil, err
 	}
 	people := map[string]bool{}
@@ -192,10 +201,8 @@ func (m *Machine) signedBy(h Head, t *plans.Trust, now time.Time) (map[string]bo
 		if err != nil {
 			return nil, nil, fmt.Errorf("the kept approval %d: %w", a.Seq, err)
 		}
-		if !m.rule(h.Step).SelfApproval {
-			if err := apart(m.state.Request.By, v.Signer); err != nil {
-				return nil, nil, err
-			}
+		if err := m.notAuthor(h, v.Signer); err != nil {
+			return nil, nil, err
 		}
 		people[v.Signer.Name] = true
 		uses = append(uses, a.Seq)

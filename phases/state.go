@@ -55,6 +55,7 @@ type Pending struct {
 	By        Actor
 	At        time.Time
 	Approvals []Approval
+	Taken     bool // another machine of the set froze it
 }
 
 // Approval is a person's yes to exactly one frozen step.
@@ -179,7 +180,7 @@ func (s *State) apply(r Record) {
 		h.digest = r.Digest
 		s.Heads[r.Digest] = h
 		delete(s.Void, r.Digest)
-		s.Request = &Pending{Digest: r.Digest, Seq: r.Seq, By: r.Actor, At: r.At}
+		s.Request = &Pending{Digest: r.Digest, Seq: r.Seq, By: r.Actor, At: r.At, Taken: r.Taken}
 	case Approved:
 		if s.Request != nil && s.Request.Digest == r.Digest {
 			a := Approval{Seq: r.Seq, By: r.Actor, At: r.At, Signature: r.Signature}

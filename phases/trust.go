@@ -151,7 +151,7 @@ func (m *Machine) ask(now time.Time, step Step, mat Material) (*approval.Ask, er
 	if a.Nonce, err = m.nonce(); err != nil {
 		return nil, err
 	}
-	a.LogSize, a.LogRoot, err = m.root()
+	a.LogSize, a.LogRoot, err = m.root(false)
 	return a, err
 }
 
@@ -163,9 +163,10 @@ func (m *Machine) nonce() (string, error) {
 	return hex.EncodeToString(b[:]), nil
 }
 
-// root is the audit log's; without one it is 0 and "-".
-func (m *Machine) root() (uint64, string, error) {
-	if m.Log == nil {
+// root is the audit log's; without one it is 0 and "-", and so it is in what any
+// machine of a set may be brought first: each has a log of its own.
+func (m *Machine) root(ofSet bool) (uint64, string, error) {
+	if m.Log == nil || ofSet {
 		return 0, "-", nil
 	}
 	return m.Log.Root()
@@ -234,7 +235,7 @@ func (m *Machine) TrustStatement(now time.Time) (approval.Statement, error) {
 	if s.Machine, err = m.identity(t); err != nil {
 		return s, err
 	}
-	if s.LogSize, s.LogRoot, err = m.root(); err != nil {
+	if s.LogSize, s.LogRoot, err = m.root(t.Machines.Name != ""); err != nil {
 		return s, err
 	}
 	s.Nonce, err = m.nonce()

@@ -95,7 +95,7 @@ func (m *Machine) WiderStatement(now time.Time, d approval.Decision, w Wider) (a
 	if s.Machine, err = m.identity(t); err != nil {
 		return s, err
 	}
-	if s.LogSize, s.LogRoot, err = m.root(); err != nil {
+	if s.LogSize, s.LogRoot, err = m.root(t.Machines.Name != ""); err != nil {
 		return s, err
 	}
 	if s.Nonce, err = m.nonce(); err != nil {
@@ -178,7 +178,7 @@ func (m *Machine) AcceptWider(ctx context.Context, now time.Time, by Actor, stat
 			}
 			return nil
 		},
-		func() error { return m.current(s.Ask, t, now) },
+		func() error { return m.current(s.Ask, t, false) },
 	} {
 		if err := check(); err != nil {
 			return fail(err)

@@ -16,7 +16,7 @@ import (
 )
 
 var _ = register(func(e *env) *cobra.Command {
-	var step, notBefore, notAfter string
+	var step, notBefore, notAfter, take string
 	var ask asking
 	c := &cobra.Command{
 		Use:   "request",
@@ -45,6 +45,11 @@ bound to a time:
 			if in.Tickets, err = ask.read(); err != nil {
 				return err
 			}
+			if take != "" {
+				if in.Frozen, err = e.readFile(take); err != nil {
+					return err
+				}
+			}
 			if err := e.call(c.Context(), "request", in, &out); err != nil {
 				return err
 			}
@@ -59,7 +64,12 @@ bound to a time:
 	c.Flags().StringVar(&step, "step", "", "its name; refused unless it is the next one")
 	c.Flags().StringVar(&notBefore, "not-before", "", "signatures count from this time on")
 	c.Flags().StringVar(&notAfter, "not-after", "", "signatures count until this time; at most as long as the plan lets them")
+	c.Flags().StringVar(&take, "take", "", "take a step that another machine of the set froze, so that its signatures count here too: the file STATE/frozen/DIGEST.json")
+	c.MarkFlagsMutuallyExclusive("take", "step")
+	c.MarkFlagsMutuallyExclusive("take", "not-before")
+	c.MarkFlagsMutuallyExclusive("take", "not-after")
 	ask.flags(c)
+	c.MarkFlagsMutuallyExclusive("take", "ticket")
 	e.outputFlag(c)
 	return c
 })

@@ -37,6 +37,8 @@ type StepArgs struct {
 	NotBefore time.Time `json:"notBefore,omitzero"` // when it may be armed, where signatures decide
 	NotAfter  time.Time `json:"notAfter,omitzero"`
 
+	Frozen []byte `json:"frozen,omitempty"` // take this file, which another machine of the set froze
+
 	Tickets []approval.Ticket `json:"tickets,omitempty"` // For 0: as long as the plan soaks
 }
 

@@ -135,6 +135,13 @@ func (d *Daemon) request(ctx context.Context, c caller, in api.StepArgs) (api.Re
 	}
 	mat.NotBefore, mat.NotAfter = in.NotBefore, in.NotAfter
 	mat.Tickets = d.ticketsAsked(in.Tickets)
+	if in.Frozen != nil {
+		head, gates, err := d.machine.Take(ctx, c.now, c.Actor, in.Frozen, mat)
+		if err != nil {
+			return api.Requested{Gates: gates}, err
+		}
+		return d.requested(head, gates)
+	}
 	head, gates, err := d.machine.Request(ctx, c.now, c.Actor, in.Step, mat)
 	if err != nil {
 		return api.Requested{Gates: gates}, err

@@ -38,6 +38,7 @@ var rows = []row{
 	{approval.ErrUpon, Approval, "sign what is asked for: weir approve --statement"},
 	{approval.ErrDigest, Approval, "sign what is asked for: weir approve --statement"},
 	{approval.ErrHashes, Approval, "sign what is asked for: weir approve --statement"},
+	{phases.ErrNotOfSet, Approval, "freeze it here: weir request"},
 	{phases.ErrTicket, Invalid, "weir request --ticket GROUP=ACCOUNT --ticket-for 2d"},
 	{phases.ErrNoTicket, Approval, "ask an operator: weir rollback --group GROUP"},
 	{phases.ErrAlone, Approval, "have the quorum sign: weir approve, or weir unblock --signed"},
