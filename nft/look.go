@@ -11,7 +11,7 @@ import (
 // TxKind is what the last transaction in the table was.
 type TxKind string
 
-// The kinds; their numbers in the kernel's map are 1 to 6 and 9.
+// The kinds; their numbers in the kernel's map are 1 to 7 and 9.
 const (
 	TxArm       TxKind = "arm"
 	TxConfirm   TxKind = "confirm"
@@ -19,6 +19,7 @@ const (
 	TxGroup     TxKind = "group"
 	TxException TxKind = "exception"
 	TxLoad      TxKind = "load"
+	TxBoot      TxKind = "boot" // the confirmed step was restored from the boot snapshot
 	TxHold      TxKind = "hold" // a person ran the backout's nft file by hand
 )
 
@@ -27,6 +28,7 @@ type Look struct {
 	BootID  string
 	Gen     uint32
 	Present bool // the table exists
+	Stale   bool // it is a copy: it was made before the machine was started, saved, and loaded again by somebody else
 	Layout  uint32
 	Tx      string // id of the last transaction, "" where none
 	Kind    TxKind
@@ -82,7 +84,7 @@ type Rollback struct {
 	Entry map[string]string
 	Hooks []string // hook letters whose maps are written
 	Tx    string
-	Kind  TxKind   // TxRollback or TxHold
+	Kind  TxKind   // TxRollback, TxBoot or TxHold
 	Alert []string // groups put back to alert in the same batch: the target is narrower than what passes now
 }
 

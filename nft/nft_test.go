@@ -187,12 +187,12 @@ func TestBackoutText(t *testing.T) {
 }
 
 func TestKindsHaveNumbers(t *testing.T) {
-	for _, k := range []nft.TxKind{nft.TxArm, nft.TxConfirm, nft.TxRollback, nft.TxGroup, nft.TxException, nft.TxLoad, nft.TxHold} {
+	for _, k := range []nft.TxKind{nft.TxArm, nft.TxConfirm, nft.TxRollback, nft.TxGroup, nft.TxException, nft.TxLoad, nft.TxBoot, nft.TxHold} {
 		if n := k.Number(); n == 0 || nft.TxKindOf(n) != k {
 			t.Errorf("%s is %d, which is %q", k, n, nft.TxKindOf(n))
 		}
 	}
-	if nft.TxKindOf(7) != "" || nft.TxKind("x").Number() != 0 {
+	if nft.TxKindOf(8) != "" || nft.TxKind("x").Number() != 0 {
 		t.Error("unknown kinds have numbers")
 	}
 }

@@ -20,6 +20,9 @@ func (m *Machine) Advance(ctx context.Context, now time.Time, by Actor, digest s
 
 func (m *Machine) arm(ctx context.Context, now time.Time, by Actor, digest string, brownout time.Duration, alone *emergency, facts Facts) ([]GateResult, error) {
 	fail := func(err error) error { return fmt.Errorf("cannot arm: %w", err) }
+	if err := m.on(); err != nil {
+		return nil, fail(err)
+	}
 	if _, err := m.Recover(ctx, now); err != nil {
 		return nil, fail(err)
 	}
@@ -124,6 +127,9 @@ const KeepFor = 10 * 365 * 24 * time.Hour
 // late, ErrBrownout for a lease that is meant to lapse.
 func (m *Machine) Confirm(ctx context.Context, now time.Time, by Actor) error {
 	fail := func(err error) error { return fmt.Errorf("cannot confirm: %w", err) }
+	if err := m.on(); err != nil {
+		return fail(err)
+	}
 	records, err := m.Recover(ctx, now)
 	if err != nil {
 		return fail(err)
@@ -176,7 +182,7 @@ func (m *Machine) Confirm(ctx context.Context, now time.Time, by Actor) error {
 		}
 		return fail(err)
 	}
-	return nil
+	return m.kept(now, false, "confirmed "+h.Step.Name)
 }
 
 // lastLapsed says whether the newest trial ended by itself.

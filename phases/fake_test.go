@@ -3,10 +3,12 @@ package phases
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"strings"
@@ -54,6 +56,8 @@ type world struct {
 	frozen  map[string][]byte
 	out     map[string]string
 	writes  int // of the kernel
+
+	snapshot, choice []byte // of the boot
 }
 
 func newWorld() *world {
@@ -68,8 +72,8 @@ func (w *world) holds() (stable, trial string, back []string) {
 	if err != nil {
 		panic(err)
 	}
-	stable, _ = held(l.Stable)
-	trial, _ = held(l.Trial)
+	stable, _ = Held(l.Stable)
+	trial, _ = Held(l.Trial)
 	return stable, trial, l.Back
 }
 
@@ -157,6 +161,53 @@ func (w *world) PutBackout(from, to string, msg, text []byte) error {
 	return w.do(func() error { w.writes--; w.out[from+"/"+to] = string(msg); return nil })
 }
 
+func (w *world) PutBoot(snapshot, choice []byte) error {
+	return w.do(func() error { w.writes--; w.snapshot, w.choice = snapshot, choice; return nil })
+}
+
+func (w *world) GetBoot() (snapshot, choice []byte, err error) {
+	if w.snapshot == nil {
+		return nil, nil, fs.ErrNotExist
+	}
+	return w.snapshot, w.choice, nil
+}
+
+func (w *world) DropBoot() error {
+	return w.do(func() error { w.writes--; w.snapshot, w.choice = nil, nil; return nil })
+}
+
+// boot empties the kernel and restores what the snapshot says.
+func (w *world) boot() error {
+	w.k.Reboot()
+	if w.snapshot == nil {
+		return nil
+	}
+	b, err := DecodeBoot(w.snapshot)
+	if err != nil {
+		return err
+	}
+	f, err := b.Main()
+	if err != nil {
+		return err
+	}
+	load := []nft.Revision{f.OffRev, f.Rules}
+	for _, back := range f.Backouts {
+		if b.Digest != "" && back.Digest != "" {
+			way, err := b.Way(back.Digest)
+			if err != nil {
+				return err
+			}
+			load = append(load, way.Rules)
+		}
+	}
+	for _, r := range load {
+		if err := w.k.Load(ctx, r); err != nil {
+			return err
+		}
+	}
+	return w.k.Rollback(ctx, b.Rollback(f, hex.EncodeToString(binary.BigEndian.AppendUint64(nil, uint64(w.now.UnixNano())))[:12]))
+}
+
 // counting is a source of transaction ids that never repeats.
 type counting struct{ n uint64 }
 
@@ -177,11 +228,14 @@ type failer interface {
 
 func (w *world) open(t failer) *Machine {
 	t.Helper()
-	m, err := Open(Parts{Kernel: w, Journal: w, Files: w, Rand: &ids,
+	m, err := Open(Parts{Kernel: w, Journal: w, Files: w, Boots: w, Rand: &ids,
 		Parse:   func(b []byte) (plans.Plan, error) { return testPlans[string(b)], nil },
 		Compile: testCompile,
 	})
-	if err != nil {
+	if err == nil {
+		err = m.ReadBoot()
+	}
+	if err != nil && !errors.Is(err, ErrBoot) {
 		t.Fatal(err)
 	}
 	return m

@@ -44,3 +44,14 @@ type Files interface {
 	// ID, to is a step's name or "default".
 	PutBackout(from, to string, message, text []byte) error
 }
+
+// Boots keeps the boot snapshot and, in a small file beside it, what is to be
+// done where it is damaged.
+type Boots interface {
+	// GetBoot returns both; os.ErrNotExist where there is no snapshot.
+	GetBoot() (snapshot, choice []byte, err error)
+	// PutBoot replaces both: the old or the new, durable on return.
+	PutBoot(snapshot, choice []byte) error
+	// DropBoot removes both.
+	DropBoot() error
+}

@@ -26,6 +26,7 @@ type Parts struct {
 	Identity string   // of this machine (MachineIdentity); approvals by signature are bound to it
 	Nonces   Nonces   // nil: the journal alone
 	Log      AuditLog // nil: none
+	Boots    Boots    // what a boot restores; nil: nothing is kept
 
 	Stopwatch func() func() time.Duration // starts one that says how long it has run; nil: nothing is measured
 }
@@ -40,6 +41,8 @@ type Machine struct {
 	old   map[string]plans.Plan // plans that were registered earlier and are still in force, by hash
 	look  nft.Look
 	trust trust
+	boot  *Boot                // what Boots is known to keep; nil: not read, or nothing
+	off   string               // why weir is switched off; "" it is not
 	ways  error                // what is missing of the ways back from what is in force
 	run   func() time.Duration // of the intent that is being carried out; nil: none
 

@@ -20,6 +20,7 @@ import (
 //	a trial that is gone, nobody ended it             lapsed
 //	a transaction that the journal does not know      adopted (a hold pauses)
 //	no table, though something was confirmed          emptied (a reboot, or deleted)
+//	what a boot restored from its snapshot            booted
 func Reconcile(s State, look nft.Look, now time.Time) []Record {
 	var out []Record
 	add := func(r Record) {
@@ -30,8 +31,8 @@ func Reconcile(s State, look nft.Look, now time.Time) []Record {
 		out = append(out, r)
 		s = s.with(r)
 	}
-	trial, oneTrial := held(look.Trial)
-	stable, oneStable := held(look.Stable)
+	trial, oneTrial := Held(look.Trial)
+	stable, oneStable := Held(look.Stable)
 
 	if i := s.Intent; i != nil {
 		done := look.Present && shows(s, *i, look, trial, stable)
@@ -41,6 +42,13 @@ func Reconcile(s State, look nft.Look, now time.Time) []Record {
 			r.Words = "done, seen in the kernel"
 		}
 		add(r)
+	}
+	if look.Stale {
+		// What it holds was saved in another boot, and so is what it says of a trial.
+		if s.StableID != "" || s.Trial != nil || !s.Gone && s.Stable != "" {
+			add(Record{Kind: Emptied, Words: "another program loaded a copy of weir's table that was saved before the machine was started; it counts for nothing, and what it denies nobody has approved: weir restore replaces it, weir rollback --to off opens it"})
+		}
+		return out
 	}
 	if !look.Present {
 		if !s.Gone && (s.StableID != "" || s.Trial != nil || s.Stable != "") {
@@ -65,6 +73,10 @@ func Reconcile(s State, look nft.Look, now time.Time) []Record {
 	want := ""
 	if s.Trial != nil {
 		want = s.Heads[s.Trial.Digest].Revision
+	}
+	if r, ok := s.bootedFrom(look, trial, stable, back); ok {
+		add(r)
+		return out
 	}
 	switch {
 	case own && look.Kind != nft.TxHold && stable == s.StableID && sameBack && trial == want && s.Drift == "":
@@ -97,6 +109,38 @@ func Reconcile(s State, look nft.Look, now time.Time) []Record {
 		add(r)
 	}
 	return out
+}
+
+// bootedFrom recognises what a boot restored: the confirmed step with the same
+// groups back in alert, or an earlier confirmed one, whose snapshot is what was
+// on the disk when the machine went down.
+func (s State) bootedFrom(look nft.Look, trial, stable string, back []string) (Record, bool) {
+	if look.Kind != nft.TxBoot || s.Tx[look.Tx] || trial != "" {
+		return Record{}, false
+	}
+	r := Record{Kind: Booted, Tx: look.Tx, Revision: stable, Groups: back, Digest: s.digestOf(stable)}
+	was := slices.Sorted(maps.Keys(s.Back))
+	if s.Gone {
+		was = s.WasBack
+	}
+	name, _, _, _ := s.Current()
+	confirmed := s.Heads[s.Stable].Revision
+	switch {
+	case stable == confirmed, s.Stable == "" && s.isOff(stable):
+		if !slices.Equal(back, was) {
+			return Record{}, false
+		}
+		r.Digest, r.Done = s.Stable, true
+		r.Words = fmt.Sprintf("the machine was started again, and %s was restored before the network came up", name)
+	case confirmed != "" && r.Digest != "" && slices.ContainsFunc(s.Confirms, func(c Confirmed) bool { return c.Digest == r.Digest }):
+		r.Words = fmt.Sprintf("the machine was started again, and %s was restored, which is older than %s, which is confirmed: weir restore", s.Heads[r.Digest].Step.Name, name)
+	default:
+		return Record{}, false
+	}
+	if s.Trial != nil {
+		r.Words += "; the trial is over"
+	}
+	return r, true
 }
 
 // with is the state after one more record; the receiver is left alone.
@@ -158,10 +202,10 @@ func (s State) digestOf(revision string) string {
 	return best
 }
 
-// held returns the revision that every hook and both families name, and false
+// Held returns the revision that every hook and both families name, and false
 // where they differ. nat has none where no group has a honeypot, and none for a
 // trial that brings the first.
-func held(m map[string]map[flow.Family]string) (string, bool) {
+func Held(m map[string]map[flow.Family]string) (string, bool) {
 	filter := map[string]map[flow.Family]string{}
 	for h, fam := range m {
 		if h != nft.HookNAT {

@@ -22,6 +22,7 @@ const (
 	Lapsed    Kind = "lapsed"  // a trial ended by itself
 	Adopted   Kind = "adopted" // the kernel was changed without the journal
 	Emptied   Kind = "emptied" // the table is gone: a reboot, or somebody deleted it
+	Booted    Kind = "booted"  // the machine was started again, and the boot snapshot restored; Done: what is confirmed
 	TakenOut  Kind = "removed" // the table was removed on purpose
 	Paused    Kind = "paused"
 	Resumed   Kind = "resumed"
@@ -104,7 +105,7 @@ type Record struct {
 	Lease    time.Duration `json:"lease,omitempty"`    // arm
 	Brownout bool          `json:"brownout,omitempty"` // arm
 	Uses     []uint64      `json:"uses,omitempty"`     // arm: the approvals that it consumes, by Seq
-	Done     bool          `json:"done,omitempty"`     // seen
+	Done     bool          `json:"done,omitempty"`     // seen, booted
 	Boot     string        `json:"boot,omitempty"`     // boot id, where the kernel was read
 	Trial    string        `json:"trial,omitempty"`    // adopted: the trial's revision
 	Took     time.Duration `json:"took,omitempty"`     // drilled; seen, adopted: from the first message to the kernel until what it holds was read back
@@ -125,7 +126,7 @@ type Record struct {
 	TrustText  []byte   `json:"trustText,omitempty"`  // trusted: its bytes
 }
 
-var kinds = []Kind{Applied, Requested, Approved, Denied, Intent, Seen, Lapsed, Adopted, Emptied, TakenOut, Paused, Resumed, Drilled, Answered, Noted, Trusted}
+var kinds = []Kind{Applied, Requested, Approved, Denied, Intent, Seen, Lapsed, Adopted, Emptied, Booted, TakenOut, Paused, Resumed, Drilled, Answered, Noted, Trusted}
 
 // UnmarshalText refuses unknown text: a newer weir wrote it.
 func (k *Kind) UnmarshalText(b []byte) error {

@@ -18,6 +18,8 @@ func (m *Machine) Removed(ctx context.Context, now time.Time, by Actor) error {
 	if look.Present {
 		return ErrNotDone
 	}
-	_, err = m.append(Record{At: now, Kind: TakenOut, Actor: by, Boot: look.BootID, Before: m.state.StableID, Words: "weir's table was removed: everything passes"})
-	return err
+	if _, err = m.append(Record{At: now, Kind: TakenOut, Actor: by, Boot: look.BootID, Before: m.state.StableID, Words: "weir's table was removed: everything passes"}); err != nil {
+		return err
+	}
+	return m.kept(now, true, "weir's table was removed")
 }

@@ -68,7 +68,7 @@ func (m *Machine) next(name string) (Step, error) {
 	case m.state.Drift != "":
 		return Step{}, fmt.Errorf("%w: %s", ErrDrift, m.state.Drift)
 	case m.state.Gone:
-		return Step{}, fmt.Errorf("%w: the table is gone; put the confirmed step back first: weir restore", ErrDrift)
+		return Step{}, fmt.Errorf("%w: what was confirmed is not in force; put it back first: weir restore", ErrDrift)
 	}
 	if current, hash, targets, swapped := m.state.Current(); name == current && hash == m.plan.Hash && m.state.Stable != "" {
 		// The confirmed step again: what was answered or declared since comes in.
@@ -171,8 +171,15 @@ func (m *Machine) backouts(f Frozen, over *Frozen) ([]Backout, error) {
 		ID: f.OffID, Entry: f.OffEntry, Hooks: union(f.Hooks, overHooks), Tx: tx, Kind: nft.TxRollback}}), nil
 }
 
-// writeBackouts writes the two plain files of each way back.
 func (m *Machine) writeBackouts(h Head) error {
+	return WriteBackouts(h, m.Kernel.EncodeRollback, m.Text, m.Files)
+}
+
+// WriteBackouts writes the two plain files of each way back from a frozen step:
+// the bytes that encode makes, and what text makes, where it is not nil.
+func WriteBackouts(h Head, encode func(nft.Rollback) ([]byte, error), words func(nft.Rollback, string) ([]byte, error), files interface {
+	PutBackout(from, to string, message, text []byte) error
+}) error {
 	written := map[string]bool{}
 	def := slices.IndexFunc(h.Backouts, func(b Backout) bool { return b.Nft.ID != h.Revision })
 	for i, b := range h.Backouts {
@@ -181,25 +188,25 @@ func (m *Machine) writeBackouts(h Head) error {
 		}
 		named := !written[b.To]
 		written[b.To] = true
-		message, err := m.Kernel.EncodeRollback(b.Nft)
+		message, err := encode(b.Nft)
 		if err != nil {
 			return fmt.Errorf("cannot encode the way back to %s: %w", b.To, err)
 		}
 		hold := b.Nft
 		hold.Kind = nft.TxHold
 		text := []byte(hold.Text())
-		if m.Text != nil {
-			if text, err = m.Text(hold, b.To); err != nil {
+		if words != nil {
+			if text, err = words(hold, b.To); err != nil {
 				return fmt.Errorf("cannot write the way back to %s as nft text: %w", b.To, err)
 			}
 		}
 		if named {
-			if err := m.Files.PutBackout(h.Revision, b.To, message, text); err != nil {
+			if err := files.PutBackout(h.Revision, b.To, message, text); err != nil {
 				return err
 			}
 		}
 		if i == def {
-			if err := m.Files.PutBackout(h.Revision, "default", message, text); err != nil {
+			if err := files.PutBackout(h.Revision, "default", message, text); err != nil {
 				return err
 			}
 		}

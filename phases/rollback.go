@@ -29,26 +29,26 @@ func (m *Machine) Rollback(ctx context.Context, now time.Time, by Actor, to stri
 		return fail(errors.Join(err, looked))
 	}
 	err = m.goBack(ctx, now, by, b, "rolled back to "+b.To)
+	if err == nil {
+		return m.kept(now, true, "rolled back to "+b.To)
+	}
 	if !errors.Is(err, nft.ErrNotLoaded) {
-		if err != nil {
-			return fail(err)
-		}
-		return nil
+		return fail(m.unkept(ctx, err))
 	}
 	// The target is not in the kernel, after a reboot perhaps: bring it in, and
 	// if that fails, open. Both are better than to stay.
 	if f, ferr := m.frozen(b.Digest); ferr == nil && m.Kernel.Load(ctx, f.Rules) == nil {
 		again := m.goBack(ctx, now, by, b, "rolled back to "+b.To)
 		if again == nil {
-			return nil
+			return m.kept(now, true, "rolled back to "+b.To)
 		}
 		err = errors.Join(err, again)
 	}
 	open := Backout{To: StepOff, Nft: nft.Rollback{Hooks: b.Nft.Hooks}}
 	if again := m.goBack(ctx, now, by, open, "rolled back to off: "+b.To+" cannot be loaded"); again != nil {
-		return fail(errors.Join(err, again))
+		return fail(m.unkept(ctx, errors.Join(err, again)))
 	}
-	return nil
+	return m.kept(now, true, "rolled back to off")
 }
 
 // goBack takes one way back, with a new transaction id.
@@ -66,10 +66,13 @@ func (m *Machine) goBack(ctx context.Context, now time.Time, by Actor, b Backout
 // way finds the recorded way back from what passes now.
 func (m *Machine) way(to string) (Backout, error) {
 	s := m.state
-	if s.Gone {
+	if s.Gone && s.StableID == "" {
 		return Backout{}, fmt.Errorf("%w: the kernel is empty and everything passes", ErrNothing)
 	}
 	from, ok := s.Heads[s.Stable]
+	if s.Gone { // a boot restored an older step
+		from, ok = s.Heads[s.digestOf(s.StableID)]
+	}
 	trial := s.Trial != nil
 	switch {
 	case trial:
@@ -130,9 +133,9 @@ func (m *Machine) backToAlert(ctx context.Context, now time.Time, by Actor, grou
 	intent := Record{At: now, Kind: Intent, Op: OpGroup, Actor: by, Tx: tx, Groups: []string{group}, Pauses: true,
 		Ticket: ticket, Words: strings.TrimSuffix("put group "+group+" back to alert "+why, " ")}
 	if err := m.actAnyway(ctx, now, intent, func(tx string) error { return m.Kernel.Back(ctx, group, true, tx) }); err != nil {
-		return fail(err)
+		return fail(m.unkept(ctx, err))
 	}
-	return nil
+	return m.kept(now, true, "group "+group+" is back in alert")
 }
 
 // Pause stops the rollout: nothing is armed until Resume.
@@ -154,6 +157,9 @@ func (m *Machine) Resume(ctx context.Context, now time.Time, by Actor) error {
 // paused rollout is not restored.
 func (m *Machine) Restore(ctx context.Context, now time.Time, by Actor) error {
 	fail := func(err error) error { return fmt.Errorf("cannot restore: %w", err) }
+	if err := m.on(); err != nil {
+		return fail(err)
+	}
 	if _, err := m.Recover(ctx, now); err != nil {
 		return fail(err)
 	}
@@ -187,9 +193,9 @@ func (m *Machine) Restore(ctx context.Context, now time.Time, by Actor) error {
 	case err != nil:
 		return fail(errors.Join(err, ways))
 	case ways != nil:
-		return fmt.Errorf("restored %s, but not every way back from it: %w", f.Step.Name, ways)
+		return errors.Join(fmt.Errorf("restored %s, but not every way back from it: %w", f.Step.Name, ways), m.KeepBoot(now))
 	}
-	return nil
+	return m.kept(now, false, "restored "+f.Step.Name)
 }
 
 // loadWays loads what the ways back from a step lead to, so that their files
@@ -217,7 +223,7 @@ func (m *Machine) loadWays(ctx context.Context, h Head) error {
 func (m *Machine) keepWays(ctx context.Context) {
 	m.ways = nil
 	s := m.state
-	if h, ok := s.Heads[s.Stable]; ok && m.look.Present && !s.Gone && s.Drift == "" {
+	if h, ok := s.Heads[s.Stable]; ok && m.off == "" && m.look.Present && !s.Gone && s.Drift == "" {
 		m.ways = m.loadWays(ctx, h)
 	}
 }

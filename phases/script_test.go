@@ -20,6 +20,7 @@ import (
 //	back[:TO]    roll back               group:G       put one group back
 //	pause resume                         wait:D        time passes
 //	restart      a new process           reboot        a new, empty kernel
+//	keep         the boot snapshot       boot          the same, and it is restored; a new process
 //	delete       somebody deletes the table
 //	hand:TO      nft -f of the backout   raw:TO        its bytes, without the daemon
 //	remove       weir removes the table
@@ -33,6 +34,8 @@ type script struct {
 	w *world
 	m *Machine
 	f func(*world) Facts
+
+	old [2][]byte
 }
 
 var people = map[string]Actor{"anna": anna, "ben": ben, "cleo": cleo, "root": root,
@@ -113,6 +116,26 @@ func (s *script) do(word string) error {
 		return err
 	case "reboot":
 		w.k.Reboot()
+	case "old": // the snapshot as it is
+		s.old = [2][]byte{w.snapshot, w.choice}
+	case "oldboot": // the boot of a disk that had not got what came after "old"
+		w.snapshot, w.choice = s.old[0], s.old[1]
+		return s.do("boot")
+	case "rot":
+		w.snapshot = w.snapshot[:len(w.snapshot)/2]
+		if err := w.boot(); !errors.Is(err, ErrBoot) {
+			return fmt.Errorf("half a snapshot: %w", err)
+		}
+		s.m = w.open(s.t)
+		_, err := s.m.Recover(ctx, w.now)
+		return err
+	case "keep":
+		return m.KeepBoot(w.now)
+	case "boot":
+		if err := w.boot(); err != nil {
+			return err
+		}
+		return s.do("restart")
 	case "delete":
 		w.k.Delete()
 	case "hand", "raw":
@@ -179,6 +202,7 @@ func (s *script) check(word string) {
 	} else if s.w.running() == "" && s.m.state.Trial != nil {
 		return // it lapsed by time alone; the next look sees it
 	}
+	s.checkBoot(word)
 	if more, err := s.m.Recover(ctx, s.w.now); err != nil || len(more) > 0 {
 		s.t.Fatalf("after %s a second recover writes %+v, %v", word, more, err)
 	}
@@ -198,6 +222,39 @@ func (s *script) check(word string) {
 		}
 		at := func(b []byte) []byte { return b[max(0, i-80):min(len(b), i+200)] }
 		s.t.Fatalf("after %s the state is not the fold of the journal:\n%s\n%s", word, at(folded), at(now))
+	}
+}
+
+// checkBoot: once it had the chance, the snapshot says what is confirmed.
+func (s *script) checkBoot(word string) {
+	s.t.Helper()
+	if err := s.m.KeepBoot(s.w.now); err != nil {
+		s.t.Fatalf("after %s: %v", word, err)
+	}
+	st := s.m.state
+	if st.Out || st.Drift != "" || len(st.Confirms) == 0 {
+		if st.Out && s.w.snapshot != nil {
+			s.t.Fatalf("after %s there is still a boot snapshot", word)
+		}
+		return
+	}
+	b, err := DecodeBoot(s.w.snapshot)
+	if err != nil {
+		s.t.Fatalf("after %s: %v", word, err)
+	}
+	want, back := st.Heads[st.Stable].Revision, s.m.back()
+	if st.Gone {
+		back = st.WasBack
+	}
+	if st.Stable == "" {
+		back = nil
+		if !st.isOff(b.Revision) {
+			s.t.Fatalf("after %s everything is open, and a boot restores %s", word, b.Step)
+		}
+		want = b.Revision
+	}
+	if b.Digest != st.Stable || b.Revision != want || !slices.Equal(b.Back, back) {
+		s.t.Fatalf("after %s the snapshot says %s %s %v, confirmed is %s %v", word, b.Step, b.Revision, b.Back, want, back)
 	}
 }
 
@@ -323,6 +380,24 @@ func TestScripts(t *testing.T) {
 		{"restore what was back", start + "to:enforce/block:desks group:cameras reboot restore=paused resume restore", "enforce/block:desks back cameras"},
 		{"rolled back and rebooted", start + "to:enforce/block:desks back reboot restore=paused resume restore", "enforce/block:pilot"},
 		{"back to what the reboot unloaded", start + "to:enforce/block:desks reboot restore back", "enforce/block:pilot paused"},
+		{"boot", start + "to:enforce/block:desks boot", "enforce/block:desks"},
+		{"boot, and on", start + "to:enforce/block:desks boot to:watch", "watch"},
+		{"boot and back", start + "to:enforce/block:desks boot back", "enforce/block:pilot paused"},
+		{"boot in a trial", start + "to:enforce/alert req ok:ben ok:cleo arm boot yes=notrial", "enforce/alert"},
+		{"boot in the first trial", "apply:p req ok:anna arm boot", "-"},
+		{"boot with a group back", start + "to:enforce/block:desks group:cameras boot", "enforce/block:desks back cameras paused"},
+		{"boot after a rollback", start + "to:enforce/block:desks back boot", "enforce/block:pilot paused"},
+		{"boot after off", start + "to:enforce/block:desks back:off boot", "off paused"},
+		{"boot after a hand that was seen", start + "to:enforce/block:desks hand look boot", "enforce/block:pilot paused"},
+		{"boot after a removal", start + "to:enforce/block:desks remove boot", "-"},
+		{"boot after somebody deleted the table", start + "to:enforce/block:desks delete boot", "enforce/block:desks"},
+		{"boot without its unit, then with it", start + "to:enforce/block:desks group:cameras resume reboot boot", "enforce/block:desks back cameras"},
+		{"boot with a honeypot", "apply:pot drill to:enforce/block:desks boot", "enforce/block:desks"},
+		{"boot under a changed plan", start + "to:enforce/block:desks apply:moved boot req:enforce/alert ok:ben arm yes boot", "enforce/alert"},
+		{"boot of an older snapshot", start + "to:enforce/block:pilot old to:enforce/block:desks oldboot", "enforce/block:pilot gone"},
+		{"and what is confirmed comes back", start + "to:enforce/block:pilot old to:enforce/block:desks oldboot restore boot", "enforce/block:desks"},
+		{"and a rollback from there", start + "to:enforce/block:pilot old to:enforce/block:desks oldboot back", "enforce/block:cameras paused"},
+		{"boot of a damaged snapshot", start + "to:enforce/block:desks rot", "- gone"},
 		{"deleted", start + "to:enforce/block:desks delete back=nothing", "- gone"},
 
 		{"removed on purpose", start + "to:enforce/block:desks group:cameras remove restore=nothing resume to:enforce/block:cameras", "enforce/block:cameras"},

@@ -43,7 +43,8 @@ type State struct {
 	LastTx    string
 	Boot      string
 	WasBack   []string // groups that were back in alert when the table went
-	Gone      bool     // the table is gone from the kernel
+	Gone      bool     // what was confirmed is not in force: the table is gone from the kernel, or a boot restored an older step
+	Out       bool     // everything was taken out of the kernel on purpose
 	Drift     string   // words; "" none
 	Openings  []Opening
 }
@@ -224,8 +225,10 @@ func (s *State) apply(r Record) {
 			kind = OpenReboot
 		}
 		s.open(r, kind, s.Stable, denying(s.targetsOf(s.Stable)))
+	case Booted:
+		s.booted(r)
 	case TakenOut:
-		s.Gone, s.Drift, s.WasBack = false, "", nil
+		s.Gone, s.Drift, s.WasBack, s.Out = false, "", nil, true
 		s.rolledBack("", "", nil, r, OpenRemoved)
 		s.Back = map[string]bool{}
 	case Paused:
@@ -255,7 +258,7 @@ func (s *State) signed(r Record) {
 
 // done applies the outcome of an intent that the kernel shows.
 func (s *State) done(i, seen Record) {
-	s.Gone, s.LastTx, s.LastLapse = false, i.Tx, false
+	s.Gone, s.Out, s.LastTx, s.LastLapse = false, false, i.Tx, false
 	if i.Op != OpArm && i.Op != OpGroup {
 		s.Drift = "" // every map was written
 	}
@@ -396,6 +399,32 @@ func (s *State) adopt(r Record) {
 	}
 	if r.Trial != "" && !goesOn {
 		s.Drift = r.Words
+	}
+}
+
+// booted takes what a boot restored, which is what is confirmed, or an older
+// step. A trial is over with the boot.
+func (s *State) booted(r Record) {
+	t := s.Trial
+	s.Trial, s.LastTx, s.Drift = nil, r.Tx, ""
+	was := s.effective()
+	if !r.Done && !s.Gone {
+		s.WasBack = slices.Sorted(maps.Keys(s.Back))
+	}
+	s.Back = map[string]bool{}
+	for _, g := range r.Groups {
+		s.Back[g] = true
+	}
+	s.StableID = r.Revision
+	if r.Done {
+		s.Gone, s.WasBack = false, nil
+		s.close(r.At)
+	} else {
+		s.Gone = true
+		s.open(r, OpenReboot, s.Stable, opened(was, s.targetsOf(r.Digest)))
+	}
+	if t != nil && !t.Brownout {
+		s.open(r, OpenLapse, t.Digest, s.moreOpen(t.Digest, s.effective()))
 	}
 }
 

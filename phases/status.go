@@ -35,6 +35,7 @@ type Status struct {
 	Drill     time.Time  `json:"drill,omitzero"`
 	DrillTook string     `json:"drillTook,omitempty"`
 	BootID    string     `json:"bootId,omitempty"`
+	Off       string     `json:"off,omitempty"`   // by what weir is switched off: nothing is armed or restored
 	Trust     *TrustNow  `json:"trust,omitempty"` // nil: there is no trust file
 
 	Tickets []TicketNow `json:"tickets,omitempty"` // that can be used now
@@ -83,7 +84,7 @@ func (m *Machine) Status(now time.Time, f Facts) Status {
 	s := m.state
 	out := Status{
 		Plan: s.Plan, PlanName: m.plan.Name, Back: m.back(), Lapsed: s.LastLapse, Paused: s.Pause, Gone: s.Gone, Unknown: s.Intent != nil,
-		Drift: s.Drift, Revision: s.StableID, Drill: s.Drill, BootID: s.Boot,
+		Drift: s.Drift, Revision: s.StableID, Drill: s.Drill, BootID: s.Boot, Off: m.off,
 	}
 	if m.ways != nil {
 		out.Ways = m.ways.Error()

@@ -25,7 +25,7 @@ func TestRandomWalks(t *testing.T) {
 	words := []string{"apply:p", "apply:wider", "apply:moved", "apply:never", "apply:widedesks", "apply:nocore", "apply:pot", "apply:brown", "drill",
 		"req", "req", "req", "req:enforce/alert", "req:enforce/block:desks", "ok:anna", "ok:ben", "ok:cleo", "ok:ben", "ok:cleo", "no:ben",
 		"arm", "arm", "arm", "arm:2m", "arm:15m", "yes", "yes", "yes", "back", "back:off", "back:enforce/alert", "back:enforce", "back:phase", "back:monitor",
-		"group:cameras", "group:desks", "pause", "resume", "resume", "wait:1m", "wait:11m", "wait:25h", "restart", "reboot", "delete",
+		"group:cameras", "group:desks", "pause", "resume", "resume", "wait:1m", "wait:11m", "wait:25h", "restart", "reboot", "boot", "boot", "delete",
 		"hand", "hand:off", "raw", "look", "restore", "restore", "to:enforce/alert", "to:enforce/block:cameras", "to:enforce/block:desks", "to:watch"}
 	rapid.Check(t, func(rt *rapid.T) {
 		s := newScript(rt)
@@ -59,6 +59,12 @@ func TestRandomWalks(t *testing.T) {
 			case kind == "appl" || kind == "req" || kind == "ok:b" || kind == "paus" || kind == "resu":
 				if s.w.writes != writes {
 					rt.Fatalf("%s wrote to the kernel", row)
+				}
+			case word == "boot":
+				for g, p := range stable {
+					if less(now[g], p) {
+						rt.Fatalf("%s: a boot denies group %s what passed before it", row, g)
+					}
 				}
 			case word == "yes" && err == nil:
 				h := s.m.state.Heads[s.m.state.Stable]

@@ -196,7 +196,7 @@ func (d *decoder) openEntirely(group string) bool {
 	return slices.Contains(d.p.Enforce.LeaveOpen, group)
 }
 
-// rest reads watch, unblock, approvals, confirmWithin and capture.
+// rest reads watch, unblock, approvals, confirmWithin, onBoot and capture.
 func (d *decoder) rest(root *node) {
 	p := d.p
 	if c := root.get("watch").get("report"); str(c) != "" {
@@ -209,6 +209,7 @@ func (d *decoder) rest(root *node) {
 	p.Unblock = Unblock{Longest: d.duration(u.get("longest"), day, oneSecond, 30*day), Widest4: intOr(u.get("widest4"), 24),
 		Widest6: intOr(u.get("widest6"), 64), From4: intOr(u.get("from4"), 0), From6: intOr(u.get("from6"), 0), Contact: str(u.get("contact"))}
 	p.ConfirmWithin = d.duration(root.get("confirmWithin"), 10*time.Minute, oneSecond, time.Hour)
+	p.OnBoot = strOr(root.get("onBoot"), OnBootRestore)
 	d.approvals(root.get("approvals"))
 	c := root.get("capture")
 	p.Capture = Capture{LogGroup: port(c.get("logGroup"), 100), VerdictGroup: port(c.get("verdictGroup"), 101), HoneypotPort: port(c.get("honeypotPort"), 2323)}

@@ -33,9 +33,16 @@ type Plan struct {
 	Unblock       Unblock
 	Approvals     []ApprovalRule
 	ConfirmWithin time.Duration
+	OnBoot        string // "restore" or "open": what a boot does where its snapshot is damaged
 	Capture       Capture
 	Notify        Notify
 }
+
+// The values of OnBoot.
+const (
+	OnBootRestore = "restore"
+	OnBootOpen    = "open"
+)
 
 // Unassigned is the group of everything inside that is in no other group.
 const Unassigned = "unassigned"

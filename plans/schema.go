@@ -85,7 +85,7 @@ func leaves(e *jsonschema.ValidationError, out *[]schemaFault) {
 // later are fields of parts that do not exist yet.
 var later = map[string]bool{
 	"signers": true, "review": true, "lossLimits": true, "health": true, "names": true,
-	"peers": true, "onBoot": true,
+	"peers": true,
 }
 
 // fault puts a schema error into words.

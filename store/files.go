@@ -37,6 +37,9 @@ func OpenFiles(dir string) (*Files, error) {
 	return &Files{dir}, nil
 }
 
+// ReadFiles is OpenFiles for reading: it makes nothing.
+func ReadFiles(dir string) *Files { return &Files{dir} }
+
 var (
 	digestForm   = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 	revisionForm = regexp.MustCompile(`^r[0-9a-f]{12}$`)

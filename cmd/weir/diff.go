@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weir/cmd/weir/internal/daemon"
 	"weir/cmd/weir/internal/exit"
 	"weir/phases"
 	"weir/phases/policy"
@@ -45,7 +46,7 @@ func (e *env) diffKernel(ctx context.Context, h *held) error {
 	switch {
 	case !h.look.Present:
 		fmt.Fprintln(e.out, "weir has no table in the kernel: everything passes")
-		records, _, err := readHistory(e.state)
+		records, _, err := daemon.ReadHistory(e.state)
 		if x := exit.From(err); x != nil && x.Code != exit.NoDaemon {
 			return err
 		}

@@ -84,6 +84,7 @@ func (e *env) examine(ctx context.Context) []check {
 		}
 		say("sysctls", "ok", "the first step will set %s; weir remove puts them back", strings.Join(names, ", "))
 	}
+	e.examineBoot(ctx, k, say)
 	m, err := host.Look("/")
 	if err != nil {
 		say("machine", "unknown", "%v", err)

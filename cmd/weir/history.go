@@ -1,16 +1,11 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"weir/cmd/weir/internal/exit"
+	"weir/cmd/weir/internal/daemon"
 	"weir/phases"
 )
 
@@ -31,7 +26,7 @@ else's hand; who did it, and what left that would have been denied.`,
 			bare, err := e.readOnly(c.Context(), "history", &out)
 			if bare != nil {
 				var torn int
-				if out, torn, err = readHistory(e.state); err == nil {
+				if out, torn, err = daemon.ReadHistory(e.state); err == nil {
 					fmt.Fprintln(e.err, "weir: no daemon answers; this is the plain copy of the journal")
 				}
 				if torn > 0 {
@@ -59,28 +54,3 @@ else's hand; who did it, and what left that would have been denied.`,
 	e.outputFlag(c)
 	return c
 })
-
-// readHistory reads the plain copy of the journal. A line that a crash or a full
-// disk tore off is counted and left out.
-func readHistory(state string) (records []phases.Record, torn int, err error) {
-	data, err := os.ReadFile(filepath.Join(state, "history.jsonl"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, 0, exit.Errorf(exit.NoDaemon, "no daemon answers, and there is no history in %s", state)
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	lines := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
-	if string(lines[0]) != `{"weirHistory":1}` {
-		return nil, 0, exit.Errorf(exit.Invalid, "cannot read the history in %s: its first line is not of version 1", state)
-	}
-	for _, line := range lines[1:] {
-		var r phases.Record
-		if err := json.Unmarshal(line, &r); err != nil {
-			torn++
-			continue
-		}
-		records = append(records, r)
-	}
-	return records, torn, nil
-}

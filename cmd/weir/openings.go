@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"weir/cmd/weir/internal/api"
+	"weir/cmd/weir/internal/daemon"
 	"weir/phases"
 )
 
@@ -15,7 +16,7 @@ func (e *env) showOpenings(ctx context.Context) error {
 	bare, err := e.readOnly(ctx, "openings", &out)
 	if bare != nil {
 		var records []phases.Record
-		if records, _, err = readHistory(e.state); err == nil {
+		if records, _, err = daemon.ReadHistory(e.state); err == nil {
 			fmt.Fprintln(e.err, "weir: no daemon answers; this is from the plain copy of the journal, which does not know what left, nor of unblocks")
 			for _, o := range phases.Fold(records).Openings {
 				out = append(out, api.Opening{ID: o.ID(), Kind: string(o.Kind), From: o.Begin, To: o.End, Settled: o.Settled, Groups: o.Groups, By: o.By.String(), Words: o.Words})

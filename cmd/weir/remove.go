@@ -31,21 +31,3 @@ both back. Journal and evidence stay on disk. Everything passes afterwards.`,
 	c.Flags().BoolVar(&in.Yes, "yes", false, "yes, open the gate and stop watching")
 	return c
 })
-
-var _ = register(func(e *env) *cobra.Command {
-	return &cobra.Command{
-		Use:   "restore",
-		Short: "put the confirmed step back after the kernel's table was lost",
-		Long: `After a reboot, or after somebody deleted weir's table, the gate is open. This
-loads the confirmed step's recorded ruleset again.`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			var out api.Confirmed
-			if err := e.call(c.Context(), "restore", struct{}{}, &out); err != nil {
-				return err
-			}
-			fmt.Fprintf(e.out, "restored %s\n", out.Step)
-			return nil
-		},
-	}
-})

@@ -83,6 +83,7 @@ func (e *env) rollback(ctx context.Context, in api.RollbackArgs) error {
 	if !direct {
 		return nil
 	}
+	e.keepBoot(ctx)
 	ctx, cancel := context.WithTimeout(ctx, tellWithin)
 	defer cancel()
 	err = e.call(ctx, "noticed", api.Noticed{Took: took}, nil)

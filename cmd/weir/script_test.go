@@ -53,7 +53,7 @@ func TestMain(m *testing.M) {
 //	until SECONDS match REGEXP gw …  and until its stdout matches
 //	save NAME                    keep stdout's last word
 //
-// and those of scriptlab_test.go, honeypot_test.go and notify_test.go.
+// and those of scriptboot_test.go, scriptlab_test.go, honeypot_test.go and notify_test.go.
 func TestScript(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, params(false, "testdata"))
@@ -88,7 +88,7 @@ func params(masquerade bool, dir string) testscript.Params {
 			"foreign": cmdForeign, "rules": cmdRules, "sysctls": cmdSysctls, "forget": cmdForget, "arrives": cmdArrives,
 			"probes": cmdProbes, "restored": cmdRestored, "garbage": cmdGarbage, "addr": cmdAddr, "ruleset": cmdRuleset, "recur": cmdRecur, "cmpout": cmdCmpout,
 			"webhook": cmdWebhook,
-			"lured":   cmdLured, "refused": cmdRefused, "lure": cmdLure, "cut": cmdCut,
+			"lured":   cmdLured, "refused": cmdRefused, "lure": cmdLure, "cut": cmdCut, "reboot": cmdReboot,
 		},
 	}
 }
@@ -99,6 +99,7 @@ type stageKey struct{}
 type stage struct {
 	lab        *netns.Lab
 	masquerade bool
+	boots      int    // since the script began
 	out        string // of the last gw
 	errs       string
 	mu         sync.Mutex // guards what follows
@@ -163,7 +164,8 @@ func command(ts *testscript.TestScript, args []string) *netns.Cmd {
 	}
 	path, err := lookPath(ts, args[0])
 	ts.Check(err)
-	c := w.lab.Gateway.Command(path, args[1:]...)
+	run, rest := onMachine(ts, path, args[1:])
+	c := w.lab.Gateway.Command(run, rest...)
 	c.Dir = ts.Getenv("WORK")
 	for _, k := range []string{"PATH", "HOME", "TMPDIR", "WEIR_SOCKET", "WEIR_STATE"} {
 		c.Env = append(c.Env, k+"="+ts.Getenv(k))

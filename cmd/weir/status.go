@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"weir/cmd/weir/internal/api"
+	"weir/cmd/weir/internal/boot"
 	"weir/cmd/weir/internal/exit"
 	"weir/nft"
 	"weir/phases"
@@ -63,6 +64,9 @@ func (e *env) showStatus(s api.Status) error {
 	now := e.now()
 	if s.Plan == "" {
 		fmt.Fprintln(e.out, "no plan is registered: weir apply PLAN")
+		if s.Off != "" {
+			fmt.Fprintf(e.out, "OFF       weir is switched off by %s\n", safe(s.Off))
+		}
 		if s.Drift != "" { // a new journal over a kernel that an older one filled
 			fmt.Fprintf(e.out, "drift     %s\n", safe(s.Drift))
 			fmt.Fprintln(e.out, "          go back: weir rollback; open everything and begin anew: weir remove --yes")
@@ -89,10 +93,20 @@ func (e *env) showStatus(s api.Status) error {
 		}
 	}
 	switch {
+	case s.Gone && s.Revision != "":
+		fmt.Fprintln(e.out, "          BUT A BOOT RESTORED AN OLDER STEP; put this one back: weir restore")
+	case s.Gone && s.Present:
+		fmt.Fprintln(e.out, "          BUT THE KERNEL HOLDS A COPY OF AN EARLIER BOOT: replace it: weir restore; or open: weir rollback --to off")
 	case s.Gone:
 		fmt.Fprintln(e.out, "          BUT THE KERNEL IS EMPTY: everything passes; close the gate again: weir restore")
 	case !s.Present:
 		fmt.Fprintln(e.out, "          nothing of weir is in the kernel")
+	}
+	if s.Off != "" {
+		fmt.Fprintf(e.out, "OFF       weir is switched off by %s: nothing is loaded, armed or restored\n", safe(s.Off))
+	}
+	if s.Boot != "" {
+		fmt.Fprintf(e.out, "boot      %s: weir findings\n", safe(s.Boot))
 	}
 	if s.Drift != "" {
 		fmt.Fprintf(e.out, "drift     %s\n", safe(s.Drift))
@@ -209,6 +223,9 @@ func (e *env) bareStatus(ctx context.Context, noDaemon *exit.Error) error {
 		why = noDaemon.Text
 	}
 	fmt.Fprintf(e.out, "%s; this is what the kernel holds\n", safe(why))
+	if off := boot.Off(); off != "" {
+		fmt.Fprintf(e.out, "OFF       weir is switched off by %s: nothing is loaded, armed or restored\n", safe(off))
+	}
 	if !look.Present {
 		fmt.Fprintln(e.out, "in force  nothing: weir has no table in the kernel, everything passes")
 		return nil

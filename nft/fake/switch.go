@@ -136,7 +136,7 @@ func (k *Kernel) Confirm(ctx context.Context, c nft.Confirm) error {
 // Rollback makes a loaded revision stable, whatever the kernel holds.
 func (k *Kernel) Rollback(ctx context.Context, r nft.Rollback) error {
 	return k.transact(ctx, fmt.Sprintf("roll back to %q", r.ID), func(s *state, _ time.Time) error {
-		if r.Kind != nft.TxRollback && r.Kind != nft.TxHold {
+		if r.Kind != nft.TxRollback && r.Kind != nft.TxBoot && r.Kind != nft.TxHold {
 			return fmt.Errorf("a rollback cannot be of kind %q", r.Kind)
 		}
 		if len(r.Hooks) == 0 {

@@ -14,7 +14,8 @@ import (
 
 // Load makes the kernel hold a revision, with the skeleton that it needs, and
 // enters it in the marker map when all of it was read back. No packet is
-// decided differently by it, unless a chain of the skeleton changed. Load of
+// decided differently by it, unless a chain of the skeleton changed, or the table
+// is a copy from before the machine was started, which is deleted first. Load of
 // what is loaded already only verifies; what is left of a load that was cut
 // short is removed and loaded again.
 func (k *Kernel) Load(ctx context.Context, rev nft.Revision) error {
@@ -34,6 +35,15 @@ func (k *Kernel) load(ctx context.Context, rev nft.Revision) error {
 	s, err := k.state(ctx)
 	if err != nil {
 		return err
+	}
+	if stale(s.marks, s.boot) {
+		// Its trial, its sets and its marker tell of another boot: none of it counts.
+		if err := k.Remove(ctx); err != nil {
+			return err
+		}
+		if s, err = k.state(ctx); err != nil {
+			return err
+		}
 	}
 	if s.dormant {
 		return ErrDormant

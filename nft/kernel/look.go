@@ -60,7 +60,7 @@ func (k *Kernel) Look(ctx context.Context) (nft.Look, error) {
 		if err != nil {
 			return err
 		}
-		l.Layout = marks["layout"]
+		l.Layout, l.Stale = marks["layout"], stale(marks, boot)
 		for name := range marks {
 			if isRevision(name) {
 				l.Loaded = append(l.Loaded, name)

@@ -52,6 +52,21 @@ func (b *batch) setTx(id string, kind nft.TxKind) {
 	b.put(ours, markSet(nft.TxMap), newElem, create, markElement(id, kind.Number()))
 }
 
+// bootKey is the marker's entry that says in which boot the table was made: a
+// distribution that saves the ruleset at shutdown and loads it at boot brings
+// back a table that this boot did not make.
+const bootKey = "boot"
+
+// bootMark is what stands under bootKey: the CRC-32 of the boot id, zero never.
+func bootMark(id string) uint32 { return max(1, crc32.ChecksumIEEE([]byte(id))) }
+
+// stale says whether the marker was written in another boot. A table without
+// that entry is taken for one of this boot.
+func stale(marks map[string]uint32, boot string) bool {
+	v, ok := marks[bootKey]
+	return ok && v != bootMark(boot)
+}
+
 func checkTx(id string) error {
 	if id == "" || len(id) > 15 {
 		return fmt.Errorf("cannot use %q as a transaction id: want 1 to 15 bytes", id)

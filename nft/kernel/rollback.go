@@ -25,7 +25,7 @@ func EncodeRollback(r nft.Rollback) ([]byte, error) {
 	if err := checkTx(r.Tx); err != nil {
 		return nil, err
 	}
-	if r.Kind != nft.TxRollback && r.Kind != nft.TxHold {
+	if r.Kind != nft.TxRollback && r.Kind != nft.TxBoot && r.Kind != nft.TxHold {
 		return nil, fmt.Errorf("a rollback cannot be of kind %q", r.Kind)
 	}
 	if len(r.Hooks) == 0 {

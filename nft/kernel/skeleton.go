@@ -74,7 +74,7 @@ func (k *Kernel) skeleton(ctx context.Context, sk nft.Ruleset, s state) error {
 	if err := l.flush(); err != nil {
 		return err
 	}
-	if len(sums) == 0 && s.marks["layout"] == nft.LayoutVersion {
+	if len(sums) == 0 && s.marks["layout"] == nft.LayoutVersion && s.marks[bootKey] != 0 {
 		return nil
 	}
 	return k.swap(ctx, swap, sums, s)
@@ -99,6 +99,9 @@ func (k *Kernel) swap(ctx context.Context, swap []nft.Chain, sums map[string]uin
 		}
 	}
 	b.mark(s.marks, "layout", nft.LayoutVersion)
+	if s.marks[bootKey] == 0 {
+		b.mark(s.marks, bootKey, bootMark(s.boot))
+	}
 	for name, sum := range sums {
 		b.mark(s.marks, chainMark(name), sum)
 	}

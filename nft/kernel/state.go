@@ -11,6 +11,7 @@ import (
 
 // state is everything of our table that loading has to know.
 type state struct {
+	boot     string // id of this boot
 	present  bool
 	dormant  bool
 	sets     map[string]setInfo
@@ -21,9 +22,13 @@ type state struct {
 }
 
 func (k *Kernel) state(ctx context.Context) (state, error) {
+	boot, err := bootID()
+	if err != nil {
+		return state{}, err
+	}
 	var s state
-	_, err := k.c.stable(ctx, func() error {
-		s = state{rules: map[string]int{}}
+	_, err = k.c.stable(ctx, func() error {
+		s = state{boot: boot, rules: map[string]int{}}
 		present, flags, err := k.c.tableFlags(ctx, ours)
 		if err != nil || !present {
 			return err

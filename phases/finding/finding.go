@@ -36,11 +36,12 @@ const (
 	Drift       Kind = "drift"
 	Lifeline    Kind = "lifeline"
 	Overdue     Kind = "overdue"
+	Boot        Kind = "boot" // what a boot could not restore as it should
 )
 
 var kinds = []Kind{WouldDeny, Denied, Captured, Rare, Guessed, OneWay, HighPorts, Undeclared,
 	NotAssigned, NeverSeen, Refused, MACChange, IfaceChange, ManyAddrs, Inbound, Loss, NewFlow,
-	UnusedRule, Drift, Lifeline, Overdue}
+	UnusedRule, Drift, Lifeline, Overdue, Boot}
 
 // Severity orders findings for a reader; it changes nothing by itself.
 type Severity string

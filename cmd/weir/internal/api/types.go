@@ -220,6 +220,7 @@ type Status struct {
 	Observing  bool              `json:"observing"`
 	Spared     []string          `json:"spared,omitempty"`
 	Honeypot   string            `json:"honeypot,omitempty"` // what becomes of the flows that the step sends there
+	Boot       string            `json:"boot,omitempty"`     // what the boot could not do as it should
 	Questions  int               `json:"questions"`
 	Witnessed  *float64          `json:"witnessed,omitempty"`
 	Counters   map[string]Counts `json:"counters,omitempty"`

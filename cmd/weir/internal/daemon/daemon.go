@@ -86,6 +86,7 @@ type Daemon struct {
 	lastErr    string               // last complaint of the tick, so that it is said once
 	pot        pot
 	judgeCache judgeCache
+	started    started
 	sessions   sessions     // into this machine, looked for when one is met
 	accessOf   *plans.Trust // what access was made of
 	told       told         // of openings
@@ -147,6 +148,10 @@ func (d *Daemon) open(ctx context.Context) error {
 		return err
 	}
 	d.openAudit()
+	boots, err := store.OpenBoots(d.cfg.State)
+	if err != nil {
+		return err
+	}
 	d.machine, err = phases.Open(phases.Parts{
 		Kernel: d.kernel, Journal: dated{&logged{&mirrored{d.journal, filepath.Join(d.cfg.State, "history.jsonl")}, d}, &d.clock}, Files: d.files,
 		Log: d.audit.log, Stopwatch: stopwatch,
@@ -159,7 +164,8 @@ func (d *Daemon) open(ctx context.Context) error {
 		},
 		Compile: compile.Compile,
 		Rand:    rand.Reader,
-		Nonces:  &spentNonces{dirs: []string{d.cfg.State, filepath.Dir(d.cfg.Socket)}},
+		Nonces:  nonceFolders(d.cfg.State, filepath.Dir(d.cfg.Socket)),
+		Boots:   boots,
 	})
 	if err != nil {
 		return err
@@ -176,8 +182,13 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.planChanged()
 	now := d.cfg.Now()
 	d.flushed, d.compacted = time.Now(), time.Now()
+	d.lookAtOff()
+	d.heardOf(ctx, now)
 	if _, err := d.recover(ctx, now); err != nil {
 		d.log.Error("cannot read the kernel at start", "error", err)
+	}
+	if err := d.setAgain(); err != nil {
+		d.log.Error("the capture will miss something", "error", err)
 	}
 	d.checkpoint()
 	return d.startReaders(ctx)
@@ -315,9 +326,15 @@ func (d *Daemon) recover(ctx context.Context, now time.Time) ([]phases.Record, e
 			d.dropNote()
 		}
 		d.log.Info(r.Words, "kind", r.Kind, "op", r.Op, "step", d.machine.State().Heads[r.Digest].Step.Name)
+		if r.Kind == phases.Booted {
+			if err := d.recall(ctx, now); err != nil {
+				d.log.Error("not every exception came back after the boot", "error", err)
+			}
+		}
 	}
 	if len(records) > 0 {
 		d.noteOpenings()
 	}
+	d.keepBoot(now)
 	return records, err
 }

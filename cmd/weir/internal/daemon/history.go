@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 
+	"weir/cmd/weir/internal/exit"
 	"weir/phases"
 )
 
@@ -99,4 +101,29 @@ func newestSeq(data []byte) uint64 {
 		}
 	}
 	return 0
+}
+
+// ReadHistory reads the plain copy of the journal. A line that a crash or a full
+// disk tore off is counted and left out.
+func ReadHistory(state string) (records []phases.Record, torn int, err error) {
+	data, err := os.ReadFile(filepath.Join(state, "history.jsonl"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, 0, exit.Errorf(exit.NoDaemon, "no daemon answers, and there is no history in %s", state)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	lines := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
+	if string(lines[0]) != HistoryVersion {
+		return nil, 0, exit.Errorf(exit.Invalid, "cannot read the history in %s: its first line is not of version 1", state)
+	}
+	for _, line := range lines[1:] {
+		var r phases.Record
+		if err := json.Unmarshal(line, &r); err != nil {
+			torn++
+			continue
+		}
+		records = append(records, r)
+	}
+	return records, torn, nil
 }

@@ -148,6 +148,7 @@ func (d *Daemon) findings(ctx context.Context, c caller, in None) ([]finding.Fin
 		return nil, err
 	}
 	out := append(monitor.Findings(&p, d.evidence, d.classes), d.visitors()...)
+	out = append(out, d.bootFindings()...)
 	if f, pol, ok := d.judging(); ok && f.Step.Denies() {
 		rows := d.rows(c.now, statusAge)
 		out = append(out, watch.Deviations(pol, rows, f.UpTo)...)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"weir/nft"
+	"weir/nft/kernel"
 )
 
 // An exception lives in the kernel, which ends it. What is written here is for
@@ -34,11 +35,16 @@ type rememberedEx struct {
 	Until      time.Time `json:"until"`
 }
 
-func (d *Daemon) rememberFile() string { return filepath.Join(d.cfg.State, "exceptions.json") }
+func rememberFile(state string) string { return filepath.Join(state, "exceptions.json") }
 
-func (d *Daemon) readRemembered() (remembered, error) {
+func (d *Daemon) rememberFile() string { return rememberFile(d.cfg.State) }
+
+func (d *Daemon) readRemembered() (remembered, error) { return readRemembered(d.cfg.State) }
+
+func readRemembered(state string) (remembered, error) {
 	out := remembered{Version: rememberVersion}
-	data, err := os.ReadFile(d.rememberFile())
+	file := rememberFile(state)
+	data, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
 		return out, nil
 	}
@@ -46,10 +52,10 @@ func (d *Daemon) readRemembered() (remembered, error) {
 		return out, fmt.Errorf("cannot read the exceptions: %w", err)
 	}
 	if err := json.Unmarshal(data, &out); err != nil {
-		return out, fmt.Errorf("cannot read %s: %w", d.rememberFile(), err)
+		return out, fmt.Errorf("cannot read %s: %w", file, err)
 	}
 	if out.Version != rememberVersion {
-		return out, fmt.Errorf("cannot read %s: it has version %d, this weir reads %d", d.rememberFile(), out.Version, rememberVersion)
+		return out, fmt.Errorf("cannot read %s: it has version %d, this weir reads %d", file, out.Version, rememberVersion)
 	}
 	return out, nil
 }
@@ -83,11 +89,15 @@ func (d *Daemon) remember(now time.Time, x rememberedEx) error {
 
 // recall opens again what the lost table held, with the time it has left.
 func (d *Daemon) recall(ctx context.Context, now time.Time) error {
-	all, err := d.readRemembered()
-	if err != nil {
+	return recall(ctx, d.kernel, d.cfg.State, now)
+}
+
+func recall(ctx context.Context, k *kernel.Kernel, state string, now time.Time) error {
+	all, err := readRemembered(state)
+	if err != nil || len(all.Exceptions) == 0 {
 		return err
 	}
-	have, err := d.kernel.Exceptions(ctx)
+	have, err := k.Exceptions(ctx)
 	if err != nil {
 		return err
 	}
@@ -103,9 +113,9 @@ func (d *Daemon) recall(ctx context.Context, now time.Time) error {
 		}
 		x.For = left
 		if x.Quarantine {
-			errs = append(errs, d.kernel.Quarantine(ctx, x.From.Addr(), left))
+			errs = append(errs, k.Quarantine(ctx, x.From.Addr(), left))
 		} else {
-			errs = append(errs, d.kernel.AddException(ctx, x.Exception))
+			errs = append(errs, k.AddException(ctx, x.Exception))
 		}
 	}
 	return errors.Join(errs...)

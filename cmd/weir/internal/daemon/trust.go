@@ -110,6 +110,12 @@ func (d *Daemon) acceptTrust(ctx context.Context, c caller, in api.TrustArgs) (N
 	return None{}, d.machine.AcceptTrust(ctx, c.now, c.Actor, in.Statement, in.Signatures)
 }
 
+// nonceFolders keeps what is spent in three folders: with the journal, in that of
+// the socket, and beside the boot snapshot.
+func nonceFolders(state, run string) *spentNonces {
+	return &spentNonces{dirs: []string{state, run, store.BootDir(state)}}
+}
+
 // spentNonces makes the files when the first nonce is asked for: without a trust
 // file there is none.
 type spentNonces struct {

@@ -83,6 +83,7 @@ func verb[In, Out any](d *Daemon, f func(context.Context, caller, In) (Out, erro
 		err := d.do(ctx, func() (err error) {
 			c := caller{phases.Actor{UID: peer.UID, LoginUID: peer.LoginUID, Name: peer.Name, PID: peer.PID, Exe: peer.Exe}, d.cfg.Now()}
 			defer d.checkpoint()
+			d.lookAtOff()
 			d.lookAtTrust(ctx, c.now)
 			out, err = f(ctx, c, in)
 			return err
@@ -285,6 +286,7 @@ func (d *Daemon) noticed(ctx context.Context, c caller, in api.Noticed) (api.Rol
 	}
 	d.dropNote()
 	d.noteOpenings()
+	d.keepBoot(c.now)
 	name, _, targets, _ := d.machine.State().Current()
 	return api.RolledBack{Step: name, Targets: targets}, nil
 }
@@ -336,7 +338,7 @@ func (d *Daemon) status(ctx context.Context, c caller, in None) (api.Status, err
 			return api.Status{}, err
 		}
 	}
-	out := api.Status{Status: d.machine.Status(c.now, facts), Present: look.Present, Observing: d.readers != nil, Spared: look.Spared, Honeypot: d.honeypotText(), Behind: d.clock.behind(), Audit: d.audit.said}
+	out := api.Status{Status: d.machine.Status(c.now, facts), Present: look.Present, Observing: d.readers != nil, Spared: look.Spared, Honeypot: d.honeypotText(), Behind: d.clock.behind(), Audit: d.audit.said, Boot: d.bootWords()}
 	var err error
 	if look.Present {
 		if out.Counters, err = d.groupCounters(ctx); err != nil {

@@ -65,6 +65,7 @@ var rows = []row{
 	{phases.ErrOverChanged, Approval, "ask again: weir request"},
 	{phases.ErrReplaced, Approval, "weir status names the newer one"},
 
+	{phases.ErrOff, Refused, "remove what switches it off, then: weir status"},
 	{phases.ErrGate, Refused, "weir status shows every gate"},
 	{phases.ErrPending, Refused, ""},
 	{nft.ErrPending, Refused, "confirm it or roll it back first"},
