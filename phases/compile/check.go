@@ -46,7 +46,7 @@ func (in Input) check() error {
 			return err
 		}
 	}
-	return nil
+	return in.checkShadow()
 }
 
 func values(of string, services []flow.Service, lists ...[]netip.Prefix) error {

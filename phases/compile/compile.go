@@ -57,7 +57,7 @@ func Compile(in Input) (nft.Revision, error) {
 	}
 	rev := nft.Revision{
 		ID:       placeholder,
-		Skeleton: skeleton(letters, names, b.in.LogGroup, b.in.VerdictGroup, honeypot),
+		Skeleton: skeleton(letters, names, b.shadowedGroups(), b.in.LogGroup, b.in.VerdictGroup, honeypot),
 		Ruleset:  nft.Ruleset{Family: "inet", Table: nft.TableName, Sets: append(b.content.sorted(), b.sets...), Chains: b.chains},
 		Entry:    map[string]string{},
 		Groups:   names,

@@ -216,24 +216,33 @@ func (b *builder) group(g Group) {
 	}
 	var rules []nft.Rule
 	rules = append(rules, b.never(g)...)
-	var ports []nft.Rule
-	var rest []nft.Rule
-	for _, l := range b.lookups(b.rules[g.Name], nft.ThDport) {
-		if l.part == byPort {
-			ports = append(ports, l.bare(allowed...))
-		} else {
-			rest = append(rest, l.rule(allowed...))
-		}
+	if b.shadowed(g) {
+		b.shadow(g, rules)
+	} else {
+		rules = append(rules, b.allow("p_"+g.Name, b.rules[g.Name], allowed...)...)
+		b.chain("g_"+g.Name, append(rules, b.treat(g, b.name("d_"+g.Name))...)...)
 	}
-	if len(ports) > 0 {
-		b.chain("p_"+g.Name, ports...)
-		rules = append(rules, portedRules(jump(b.name("p_"+g.Name)))...)
-	}
-	rules = append(rules, rest...)
-	b.chain("g_"+g.Name, append(rules, b.treat(g, b.name("d_"+g.Name))...)...)
 	if g.Treatment.Denies() {
 		b.deny("d_"+g.Name, g.Name, g.Treatment)
 	}
+}
+
+// allow writes the lookups of allow rules, each with a tail; those with ports go
+// into a chain of their own, which only the protocols with ports reach.
+func (b *builder) allow(ports string, rules []tuple, tail ...nft.Stmt) []nft.Rule {
+	var inner, rest []nft.Rule
+	for _, l := range b.lookups(rules, nft.ThDport) {
+		if l.part == byPort {
+			inner = append(inner, l.bare(tail...))
+		} else {
+			rest = append(rest, l.rule(tail...))
+		}
+	}
+	if len(inner) == 0 {
+		return rest
+	}
+	b.chain(ports, inner...)
+	return append(portedRules(jump(b.name(ports))), rest...)
 }
 
 // treat ends a chain: deny for those that the treatment applies to, alert for

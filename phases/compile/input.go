@@ -32,6 +32,7 @@ type Input struct {
 	Policy                               policy.Policy
 	Lifelines                            []Lifeline
 	Never                                []Never
+	Shadow                               *Shadow        `json:",omitempty"` // nil: nothing is evaluated beside the policy
 	Links                                []netip.Prefix // prefixes of the inside links: a MAC counts only with a source in them; empty: any inside source
 	LogGroup, VerdictGroup, HoneypotPort uint16
 }

@@ -17,6 +17,17 @@ func memories(ports, bare, icmp string, f family) []nft.Set {
 	}
 }
 
+// logMemories returns the sets of a treatment's log chains: those with ports are
+// the group's own, the others are shared.
+func logMemories(treatment string, groups []string, f family) []nft.Set {
+	p := "w_" + treatment
+	out := memories("", p+"b"+f.suffix, p+"i"+f.suffix, f)[1:]
+	for _, g := range groups {
+		out = append(out, memories(p+f.suffix+"_"+g, "", "", f)[0])
+	}
+	return out
+}
+
 // class is one of the three kinds of tuple: what tells it from the others, its
 // fields and the name of its memory.
 type class struct {
@@ -64,7 +75,8 @@ func captureChain(name, prefix string, group uint16) nft.Chain {
 	return c
 }
 
-// logChains log a would-be-denied (treatment "a") or denied ("d") tuple once,
+// logChains log a would-be-denied (treatment "a") or denied ("d") tuple, or one
+// that a shadow would let pass ("w") or cut ("c"), once,
 // limited per source first, so that one endpoint cannot hide another, and in
 // total second. What is not logged is counted, per source and in all, and is
 // not remembered: its next packet tries again.

@@ -70,7 +70,24 @@ func drawInput(t *rapid.T, treatments ...compile.Treatment) compile.Input {
 	for _, g := range in.Groups {
 		names = append(names, g.Name)
 	}
-	for range rapid.IntRange(0, 12).Draw(t, "rules") {
+	in.Policy = drawPolicy(t, names, 12)
+	for i := range rapid.IntRange(0, 2).Draw(t, "lifelines") {
+		in.Lifelines = append(in.Lifelines, compile.Lifeline{Name: fmt.Sprint("l", i), From: drawPrefixes(t, "from", 2, poolInside),
+			To: drawPrefixes(t, "to", 2, poolOutside), Services: drawServices(t, "services", rapid.IntRange(0, 1).Draw(t, "least")),
+			Reply: rapid.Bool().Draw(t, "reply")})
+	}
+	in.Never = drawNevers(t, names)
+	if rapid.IntRange(0, 2).Draw(t, "links") == 0 {
+		in.Links = prefixes("10.20.1.0/24", "fd20:0:0:1::/64")
+	}
+	if rapid.IntRange(0, 2).Draw(t, "shadow") == 0 {
+		in.Shadow = drawShadow(t, in)
+	}
+	return in
+}
+
+func drawPolicy(t *rapid.T, names []string, most int) (out policy.Policy) {
+	for range rapid.IntRange(0, most).Draw(t, "rules") {
 		r := policy.Rule{Group: rapid.SampledFrom(names).Draw(t, "group"), Services: drawServices(t, "services", 1),
 			Families: rapid.SliceOfNDistinct(rapid.SampledFrom([]flow.Family{flow.IPv4, flow.IPv6}), 0, 2, rapid.ID).Draw(t, "families")}
 		if rapid.Bool().Draw(t, "byEndpoint") {
@@ -79,25 +96,21 @@ func drawInput(t *rapid.T, treatments ...compile.Treatment) compile.Input {
 		if rapid.Bool().Draw(t, "byServer") {
 			r.To = drawPrefixes(t, "servers", 4, poolOutside, poolEverywhere)
 		}
-		in.Policy.Rules = append(in.Policy.Rules, r)
+		out.Rules = append(out.Rules, r)
 	}
-	for i := range rapid.IntRange(0, 2).Draw(t, "lifelines") {
-		in.Lifelines = append(in.Lifelines, compile.Lifeline{Name: fmt.Sprint("l", i), From: drawPrefixes(t, "from", 2, poolInside),
-			To: drawPrefixes(t, "to", 2, poolOutside), Services: drawServices(t, "services", rapid.IntRange(0, 1).Draw(t, "least")),
-			Reply: rapid.Bool().Draw(t, "reply")})
-	}
+	return out
+}
+
+func drawNevers(t *rapid.T, names []string) (out []compile.Never) {
 	for i := range rapid.IntRange(0, 2).Draw(t, "nevers") {
 		n := compile.Never{Name: fmt.Sprint("n", i), From: drawPrefixes(t, "from", 2, poolInside), To: drawPrefixes(t, "to", 2, poolOutside),
 			Services: drawServices(t, "services", 0), Deny: rapid.SampledFrom([]compile.Treatment{"", compile.Drop, compile.Reject, compile.Honeypot}).Draw(t, "deny")}
 		if rapid.Bool().Draw(t, "one") {
 			n.Group = rapid.SampledFrom(names).Draw(t, "group")
 		}
-		in.Never = append(in.Never, n)
+		out = append(out, n)
 	}
-	if rapid.IntRange(0, 2).Draw(t, "links") == 0 {
-		in.Links = prefixes("10.20.1.0/24", "fd20:0:0:1::/64")
-	}
-	return in
+	return out
 }
 
 func drawGroups(t *rapid.T, treatments []compile.Treatment) []compile.Group {

@@ -30,12 +30,16 @@ func allowedCounter(group string) string { return "w_c_" + group + "_allowed" }
 func wouldCounter(group string) string   { return "w_c_" + group + "_would" }
 func deniedCounter(group string) string  { return "w_c_" + group + "_denied" }
 
-// skeleton returns what every revision with these hooks and groups needs.
-func skeleton(hooks, groups []string, logGroup, verdictGroup, honeypot uint16) nft.Ruleset {
+// skeleton returns what every revision with these hooks and groups needs; of
+// shadowed ones more.
+func skeleton(hooks, groups, shadowed []string, logGroup, verdictGroup, honeypot uint16) nft.Ruleset {
 	s := nft.Ruleset{Family: "inet", Table: nft.TableName}
 	s.Counters = append(s.Counters, baseCounters...)
 	for _, g := range groups {
 		s.Counters = append(s.Counters, allowedCounter(g), wouldCounter(g), deniedCounter(g))
+	}
+	for _, g := range shadowed {
+		s.Counters = append(s.Counters, WidensCounter(g), NarrowsCounter(g))
 	}
 	s.Sets = append(s.Sets,
 		nft.Set{Name: nft.MarkerMap, Key: []nft.Type{nft.IfName}, Data: nft.Mark},
@@ -62,11 +66,10 @@ func skeleton(hooks, groups []string, logGroup, verdictGroup, honeypot uint16) n
 			Dynamic: true, HasTimeout: true, Size: memorySize, DefaultTimeout: pickTimeout})
 		s.Sets = append(s.Sets, memories("w_seen"+f.suffix, "w_seenb"+f.suffix, "w_seeni"+f.suffix, f)...)
 		for _, t := range []string{"a", "d"} {
-			m := memories("", "w_"+t+"b"+f.suffix, "w_"+t+"i"+f.suffix, f)
-			s.Sets = append(s.Sets, m[1:]...)
-			for _, g := range groups {
-				s.Sets = append(s.Sets, memories("w_"+t+f.suffix+"_"+g, "", "", f)[0])
-			}
+			s.Sets = append(s.Sets, logMemories(t, groups, f)...)
+		}
+		if len(shadowed) > 0 {
+			s.Sets = append(append(s.Sets, logMemories("w", shadowed, f)...), logMemories("c", shadowed, f)...)
 		}
 	}
 	if honeypot != 0 {
@@ -107,6 +110,9 @@ func skeleton(hooks, groups []string, logGroup, verdictGroup, honeypot uint16) n
 			rule(jump("w_la_" + g)),
 			rule(count(wouldCounter(g)), accept),
 		}})
+	}
+	for _, g := range shadowed {
+		s.Chains = append(s.Chains, shadowChains(g, verdictGroup)...)
 	}
 	for _, h := range hooks {
 		s.Chains = append(append(s.Chains, mainChains(h)...), baseChain(h))

@@ -12,6 +12,7 @@ import (
 	"weir/nft/eval"
 	"weir/phases/compile"
 	"weir/phases/flow"
+	"weir/phases/policy"
 )
 
 // World is what changes outside revisions.
@@ -30,6 +31,7 @@ type Decision struct {
 	Counter string // the last named counter, "" where none
 	Share   string // the group and client where only a share decides that is not yet in World.Shares
 	Pot     bool   // nat sends it to the honeypot while the lease holds
+	Differs string // the counter that says that a shadow's candidate disagrees, "" where it does not
 }
 
 func inAny(a netip.Addr, list []netip.Prefix) bool {
@@ -168,16 +170,41 @@ func Judge(in compile.Input, w *World, p eval.Packet) Decision {
 			return denied(w, g, deny, p)
 		}
 	}
-	for _, r := range in.Policy.Rules {
-		family := len(r.Families) == 0
-		for _, f := range r.Families {
-			family = family || (f == flow.IPv4) == v4
+	d := Decision{Verdict: "accept", Counter: "w_c_" + g.Name + "_allowed"}
+	allowed := fits && allows(in.Policy, g.Name, p)
+	if !allowed {
+		d = denied(w, g, g.Treatment, p)
+	}
+	if s := in.Shadow; s != nil && slices.Contains(s.Groups, g.Name) {
+		candidate := fits && allows(s.Policy, g.Name, p)
+		for _, n := range s.Never {
+			if (n.Group == "" || n.Group == g.Name) && either(n.From, p.Src) && either(n.To, p.Dst) &&
+				serves(n.Services, p.Proto, p.Port) && (fits || len(n.Services) == 0) {
+				candidate = false
+			}
 		}
-		if r.Group == g.Name && family && fits && either(r.Endpoints, p.Src) && either(r.To, p.Dst) && serves(r.Services, p.Proto, p.Port) {
-			return Decision{Verdict: "accept", Counter: "w_c_" + g.Name + "_allowed"}
+		switch {
+		case candidate && !allowed:
+			d.Differs = compile.WidensCounter(g.Name)
+		case allowed && !candidate:
+			d.Differs = compile.NarrowsCounter(g.Name)
 		}
 	}
-	return denied(w, g, g.Treatment, p)
+	return d
+}
+
+// allows says whether a policy has a rule for a packet of a group.
+func allows(pol policy.Policy, group string, p eval.Packet) bool {
+	for _, r := range pol.Rules {
+		family := len(r.Families) == 0
+		for _, f := range r.Families {
+			family = family || (f == flow.IPv4) == p.Src.Is4()
+		}
+		if r.Group == group && family && either(r.Endpoints, p.Src) && either(r.To, p.Dst) && serves(r.Services, p.Proto, p.Port) {
+			return true
+		}
+	}
+	return false
 }
 
 func lifeline(l compile.Lifeline, p eval.Packet, fits bool) bool {

@@ -139,7 +139,28 @@ func (r source) input(hooks []string, treatments []compile.Treatment) compile.In
 	if r.IntN(3) == 0 {
 		in.Links = prefixes("10.20.1.0/24", "fd20:0:0:1::/64")
 	}
+	if r.IntN(2) == 0 {
+		in.Shadow = r.shadow(in)
+	}
 	return in
+}
+
+// shadow draws a candidate for two groups: most of the live rules, and some of
+// its own.
+func (r source) shadow(in compile.Input) *compile.Shadow {
+	s := &compile.Shadow{Name: "x", Groups: []string{"desks", pick(r, []string{"servers", "cameras", "guests", "unassigned"})}}
+	for _, rule := range in.Policy.Rules {
+		if slices.Contains(s.Groups, rule.Group) && r.IntN(4) > 0 {
+			s.Policy.Rules = append(s.Policy.Rules, rule)
+		}
+	}
+	for range 1 + r.IntN(3) {
+		s.Policy.Rules = append(s.Policy.Rules, policy.Rule{Group: pick(r, s.Groups), To: r.prefixes(outside, 2), Services: r.services(1)})
+	}
+	if r.IntN(4) == 0 {
+		s.Never = []compile.Never{{Name: "s", Group: s.Groups[0], To: r.prefixes(outside, 2), Services: r.services(1)}}
+	}
+	return s
 }
 
 // packet draws the first packet of a flow.
@@ -262,6 +283,7 @@ func (g *gateway) compare(t *testing.T, r source, in compile.Input, rev nft.Revi
 	}
 	all := map[uint32]sent{}
 	count := map[string]uint64{}
+	differs := 0
 	var passing []uint32
 	for i := range n {
 		p := r.packet(in, int(next)+i)
@@ -286,6 +308,10 @@ func (g *gateway) compare(t *testing.T, r source, in compile.Input, rev nft.Revi
 		all[id] = sent{p, want}
 		if want.Counter != "" {
 			count[want.Counter]++
+		}
+		if want.Differs != "" {
+			count[want.Differs]++
+			differs++
 		}
 		if want.Verdict == "accept" {
 			passing = append(passing, id)
@@ -313,6 +339,9 @@ func (g *gateway) compare(t *testing.T, r source, in compile.Input, rev nft.Revi
 	must(t, err)
 	if slices.Contains(in.Scope.Hooks, "forward") {
 		count["w_pickup"] += 2 // settle's own
+	}
+	if in.Shadow != nil && differs == 0 {
+		t.Logf("the candidate of %v disagreed with nothing", in.Shadow.Groups)
 	}
 	for name, c := range after {
 		// logs are limited, and answers of the gateway itself are counted too
