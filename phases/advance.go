@@ -53,6 +53,7 @@ func (m *Machine) arm(ctx context.Context, now time.Time, by Actor, digest strin
 	if len(facts.Missing) > 0 {
 		return nil, fail(fmt.Errorf("%w: %s", ErrLifeline, strings.Join(facts.Missing, ", ")))
 	}
+	facts.Proof = h.Proof
 	gates := Gates(m.plan, h.Step, facts, m.state, now)
 	if brownout > 0 {
 		gates = slices.DeleteFunc(gates, func(g GateResult) bool { return g.Gate == GateBrownouts })

@@ -10,8 +10,10 @@ import (
 
 // Expand lists the steps of a plan, in order, before anything starts:
 //
-//	off · monitor · enforce/alert · enforce/block:<wave>… · refactor/swap:<name>… · watch
+//	off · monitor · enforce/alert · enforce/block:<wave>… · refactor/shadow:<name> · refactor/swap:<name> … · watch
 //
+// A refactoring's shadow comes right before its swap, one after another; with
+// "shadow: 0s" it has none.
 // With environment "new" there is nothing to observe: monitor and
 // enforce/alert are left out, and the first wave blocks with what is declared.
 func Expand(plan plans.Plan) []Step {
@@ -48,6 +50,9 @@ func Expand(plan plans.Plan) []Step {
 	}
 	var swapped []string
 	for _, r := range plan.Refactor {
+		if r.Shadow > 0 {
+			steps = append(steps, Step{Name: shadowPrefix + r.Name, Targets: now, Swapped: swapped, Shadow: r.Name, Observes: true})
+		}
 		swapped = append(slices.Clone(swapped), r.Name)
 		steps = append(steps, Step{Name: swapPrefix + r.Name, Targets: now, Swapped: swapped, Narrows: slices.Sorted(slices.Values(r.Groups)),
 			Established: plan.Enforce.Established, DrainFor: plan.Enforce.DrainFor})

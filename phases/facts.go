@@ -5,6 +5,7 @@ import (
 
 	"weir/phases/enforce"
 	"weir/phases/monitor"
+	"weir/phases/refactor"
 )
 
 // Facts is what the gates look at. The daemon fills it; what it does not know
@@ -20,6 +21,8 @@ type Facts struct {
 	Witnessed  *float64             // share of the outside interfaces' bytes that flows explain
 	Discovered []monitor.Discovered // nil: not known
 	Heartbeat  time.Time            // when a synthetic would-be-denied packet was last seen in the log
+	Proof      *refactor.Proof      // of the refactoring that the step is about; nil: not computed
+	Shadow     *Shadow              // of the refactoring that is in its shadow; nil: not watched
 	Missing    []string             // lifelines that the machine needs now and the frozen step lacks
 }
 

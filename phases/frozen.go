@@ -11,6 +11,7 @@ import (
 	"weir/nft"
 	"weir/phases/approval"
 	"weir/phases/compile"
+	"weir/phases/refactor"
 )
 
 // FrozenVersion is the version of the file of a frozen step.
@@ -34,8 +35,9 @@ type Head struct {
 	Backouts []Backout         `json:"backouts"` // every way back, newest confirmed step first, "off" last
 	By       Actor             `json:"by"`
 	At       time.Time         `json:"at"`
-	Hashes   map[string]string `json:"hashes"`        // of plan, evidence, policy, lifelines and of the lines input, revision, off
-	Ask      *approval.Ask     `json:"ask,omitempty"` // what binds signatures to this request; nil without a trust file
+	Hashes   map[string]string `json:"hashes"`          // of plan, evidence, policy, lifelines and of the lines input, revision, off
+	Proof    *refactor.Proof   `json:"proof,omitempty"` // what the step's refactoring changes; nil: it has none
+	Ask      *approval.Ask     `json:"ask,omitempty"`   // what binds signatures to this request; nil without a trust file
 
 	digest string
 }
@@ -94,6 +96,13 @@ func (f *Frozen) Encode() ([]byte, error) {
 			return nil, fmt.Errorf("cannot write the frozen step's %s: %w", name, err)
 		}
 		f.Hashes[name] = hashOf(line)
+	}
+	if f.Proof != nil {
+		line, err := json.Marshal(f.Proof)
+		if err != nil {
+			return nil, fmt.Errorf("cannot write the frozen step's proof: %w", err)
+		}
+		f.Hashes["proof"] = hashOf(line)
 	}
 	f.Version = FrozenVersion
 	head, err := json.Marshal(f.Head)

@@ -38,6 +38,9 @@ const (
 	GateWindow     = "window"     // enforce.windows
 	GateFreeze     = "freeze"     // enforce.freezes
 	GateTests      = "tests"      // the plan's tests, asked of the rules that were made
+	GateProof      = "proof"      // what a refactoring changes is known, approved and within its budget
+	GateShadow     = "shadow"     // old and new rules ran side by side without an unapproved disagreement
+	GateOpen       = "open"       // no open connection is one that the refactoring would cut
 )
 
 // ofTheMoment lists the gates that are judged when a step is armed. The others
@@ -74,8 +77,14 @@ func gatesOf(plan plans.Plan, s Step) []string {
 			out = append(out, GateBrownouts)
 		}
 		out = append(out, GateWindow, GateFreeze)
+	case s.Shadow != "":
+		out = []string{GateProof}
 	case strings.HasPrefix(s.Name, swapPrefix):
-		out = []string{GateSoak, GateWindow, GateFreeze}
+		out = []string{GateProof}
+		if r, ok := refactorOf(plan, s.Wave()); ok && r.Shadow > 0 {
+			out = append(out, GateShadow, GateOpen)
+		}
+		out = append(out, GateSoak, GateWindow, GateFreeze)
 	case s.Name == StepWatch:
 		out = []string{GateSoak}
 	}
@@ -95,7 +104,7 @@ var gates = map[string]func(asking) GateResult{
 	GateObserved: gateObserved, GateCalendar: gateCalendar, GateWitnessed: gateWitnessed, GateUnseen: gateUnseen, GateUnanswered: gateUnanswered,
 	GateLoss: gateLoss, GateAlert: gateAlert, GateQuiet: gateQuiet, GateCensus: gateCensus, GateQuestions: gateQuestions,
 	GateHeartbeat: gateHeartbeat, GateSoak: gateSoak, GateDrill: gateDrill, GateBrownouts: gateBrownouts,
-	GateWindow: gateWindow, GateFreeze: gateFreeze,
+	GateWindow: gateWindow, GateFreeze: gateFreeze, GateProof: gateProof, GateShadow: gateShadow, GateOpen: gateOpen,
 }
 
 // Gates asks every gate of a step.

@@ -28,6 +28,7 @@ type Material struct {
 	Never        []plans.Never      // from answers (enforce.Nevers)
 	Links        []netip.Prefix     // prefixes of the inside links
 	InboundAllow []compile.InboundRule
+	Seen         []refactor.Seen // flows of the evidence, used or denied, with their groups
 	Facts        Facts
 	NotBefore    time.Time // with a trust file: signatures count from then on; zero: at once
 	NotAfter     time.Time // with a trust file: until then; zero: as long as the plan lets them
@@ -83,7 +84,10 @@ func input(plan plans.Plan, step Step, over *Frozen, m Material) (compile.Input,
 		return in, err
 	}
 	in.Never = nevers
-	return in, nil
+	if r, ok := refactorOf(plan, step.Shadow); ok {
+		in.Shadow, err = candidate(plan, r, in, who, m.Never)
+	}
+	return in, err
 }
 
 func expired(r policy.Rule, now time.Time) bool { return !r.Expires.IsZero() && !now.Before(r.Expires) }
@@ -111,9 +115,17 @@ func neversFor(plan plans.Plan, step Step, over *Frozen, who resolver, answers [
 	if err != nil {
 		return nil, err
 	}
+	c := evaluated(plan, step, over)
 	for _, n := range said {
-		if n.Group == "" || !keeps(step, over, n.Group) {
+		if (n.Group == "" || !keeps(step, over, n.Group)) && !(c != nil && slices.Contains(c.Groups, n.Group)) {
 			out = append(out, n)
+		}
+	}
+	if c != nil { // as it was evaluated; what was answered since waits
+		for _, n := range slices.Concat(over.Input.Never, c.Never) {
+			if slices.Contains(c.Groups, n.Group) && !slices.ContainsFunc(out, func(o compile.Never) bool { return reflect.DeepEqual(n, o) }) {
+				out = append(out, n)
+			}
 		}
 	}
 	if over == nil {
@@ -226,6 +238,15 @@ func rulesFor(plan plans.Plan, step Step, over *Frozen, fresh policy.Policy, now
 			continue
 		}
 		out.Rules = append(out.Rules, r)
+	}
+	if c := evaluated(plan, step, over); c != nil {
+		// Exactly what ran beside the old rules is put in their place.
+		out.Rules = slices.DeleteFunc(out.Rules, func(r policy.Rule) bool { return slices.Contains(c.Groups, r.Group) })
+		for _, r := range c.Policy.Rules {
+			if !expired(r, now) {
+				out.Rules = append(out.Rules, r)
+			}
+		}
 	}
 	var err error
 	for _, r := range plan.Refactor {

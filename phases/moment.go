@@ -121,6 +121,13 @@ func Expect(plan plans.Plan, f Facts, s State, now time.Time) []Expected {
 			for _, b := range st.Brownouts {
 				put(plan.NextBlocking(t).Add(b), "brownouts")
 			}
+			if r, ok := refactorOf(plan, st.Wave()); ok && st.Phase() == "refactor" && r.Shadow > 0 {
+				since := t
+				if f.Shadow != nil && f.Shadow.Digest == s.Stable && name == shadowPrefix+r.Name {
+					since = f.Shadow.Since
+				}
+				put(since.Add(r.Shadow), text(r.Shadow)+" side by side")
+			}
 			if next := plan.NextBlocking(t); !next.IsZero() {
 				put(next, "the change window")
 			}

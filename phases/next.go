@@ -14,7 +14,8 @@ import (
 //   - a plan registered anew comes back at the place that each group keeps
 //     (State.Carried); groups that must go through alert make it enforce/alert;
 //   - else the first wave that changes anything, then the refactorings that
-//     are not in force, then watch. No step takes a group back.
+//     are not in force, each in its shadow first, then watch. No step takes a
+//     group back.
 func Next(plan plans.Plan, s State) (Step, error) {
 	steps := Expand(plan)
 	rungs := ladders(steps)
@@ -36,7 +37,12 @@ func Next(plan plans.Plan, s State) (Step, error) {
 				st.Targets, st.Swapped = merged, swapped
 				return st, nil
 			}
-		case len(st.Swapped) > 0 && st.Name != StepWatch:
+		case st.Shadow != "":
+			if !slices.Contains(swapped, st.Shadow) && name != st.Name {
+				st.Targets, st.Swapped = targets, swapped
+				return st, nil
+			}
+		case st.Phase() == "refactor":
 			if r := st.Wave(); !slices.Contains(swapped, r) {
 				st.Targets, st.Swapped = targets, append(slices.Clone(swapped), r)
 				return st, nil

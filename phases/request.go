@@ -26,6 +26,9 @@ func (m *Machine) Request(ctx context.Context, now time.Time, by Actor, step str
 	if err != nil {
 		return fail(err)
 	}
+	if mat.Facts.Proof, err = m.proof(next, mat); err != nil {
+		return fail(err)
+	}
 	gates := Gates(m.plan, next, mat.Facts, m.state, now)
 	if bad := refusing(gates, false); len(bad) > 0 {
 		return Head{}, gates, fmt.Errorf("cannot freeze %s: %w: %s", next.Name, ErrGate, strings.Join(bad, "; "))
@@ -73,6 +76,7 @@ func (m *Machine) next(name string) (Step, error) {
 	if current, hash, targets, swapped := m.state.Current(); name == current && hash == m.plan.Hash && m.state.Stable != "" {
 		// The confirmed step again: what was answered or declared since comes in.
 		again, _ := find(Expand(m.plan), name)
+		again.Shadow = m.state.Heads[m.state.Stable].Step.Shadow
 		again.Targets, again.Swapped, again.Narrows, again.Brownouts = targets, swapped, nil, nil
 		again.Observes = !again.Denies()
 		again.Gates = nil
@@ -115,7 +119,7 @@ func (m *Machine) freeze(now time.Time, by Actor, step Step, mat Material) (Froz
 	f.Head = Head{
 		Version: FrozenVersion, Plan: m.plan.Hash, Step: step, Revision: f.Rules.ID, Entry: f.Rules.Entry, Hooks: hooksOf(f.Rules.Entry),
 		OffID: f.OffRev.ID, OffEntry: f.OffRev.Entry, Over: m.state.StableID, OverStep: m.state.Stable,
-		UpTo: mat.UpTo, By: by, At: now, Hashes: map[string]string{"evidence": mat.Evidence},
+		UpTo: mat.UpTo, By: by, At: now, Hashes: map[string]string{"evidence": mat.Evidence}, Proof: mat.Facts.Proof,
 	}
 	if f.Ask, err = m.ask(now, step, mat); err != nil {
 		return Frozen{}, err
@@ -128,7 +132,7 @@ func (m *Machine) freeze(now time.Time, by Actor, step Step, mat Material) (Froz
 
 // offOf is what "off" is compiled from.
 func offOf(in compile.Input) compile.Input {
-	in.Off, in.Policy.Rules, in.Never = true, nil, nil
+	in.Off, in.Policy.Rules, in.Never, in.Shadow = true, nil, nil, nil
 	in.Groups = slices.Clone(in.Groups)
 	for i := range in.Groups {
 		g := &in.Groups[i]

@@ -37,6 +37,14 @@ func statement(h Head, d approval.Decision) (approval.Statement, error) {
 	for _, t := range h.Step.Targets {
 		s.Targets = append(s.Targets, t.String())
 	}
+	if p := h.Proof; p != nil {
+		for _, l := range p.Widens.Lines {
+			s.Targets = append(s.Targets, "widens "+l)
+		}
+		for _, l := range p.Narrows.Lines {
+			s.Targets = append(s.Targets, "narrows "+l)
+		}
+	}
 	return s, nil
 }
 

@@ -139,6 +139,7 @@ func (m *Machine) Status(now time.Time, f Facts) Status {
 			w.Refused = err.Error()
 		}
 		out.Request = w
+		f.Proof = h.Proof
 		out.Gates = Gates(m.plan, h.Step, f, s, now)
 	}
 	return out

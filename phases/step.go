@@ -20,8 +20,9 @@ const (
 )
 
 const (
-	blockPrefix = "enforce/block:"
-	swapPrefix  = "refactor/swap:"
+	blockPrefix  = "enforce/block:"
+	shadowPrefix = "refactor/shadow:"
+	swapPrefix   = "refactor/swap:"
 )
 
 // Target is what a step makes of one group: complete, never a delta.
@@ -53,6 +54,7 @@ type Step struct {
 	Name        string             `json:"name"`
 	Targets     []Target           `json:"targets"`             // every group, by name
 	Swapped     []string           `json:"swapped,omitempty"`   // refactorings that are in force after it
+	Shadow      string             `json:"shadow,omitempty"`    // the refactoring that is evaluated beside what is in force
 	Narrows     []string           `json:"narrows,omitempty"`   // groups that may do less than before it
 	Observes    bool               `json:"observes,omitempty"`  // denies nothing that passed before: may confirm itself
 	Gates       []string           `json:"gates,omitempty"`     // names of its gates

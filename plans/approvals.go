@@ -54,7 +54,10 @@ func (d *decoder) stepNames() []string {
 		out = append(out, "enforce/block:"+w.Name)
 	}
 	for _, r := range d.p.Refactor {
-		out = append(out, "refactor/shadow:"+r.Name, "refactor/swap:"+r.Name)
+		if r.Shadow > 0 {
+			out = append(out, "refactor/shadow:"+r.Name)
+		}
+		out = append(out, "refactor/swap:"+r.Name)
 	}
 	return append(out, "watch", "enforce/block:…", "refactor/shadow:…", "refactor/swap:…")
 }

@@ -163,8 +163,9 @@ func (d *decoder) established(n *node) {
 func (d *decoder) refactor(n *node) {
 	seen := map[string]*node{}
 	by := map[string]string{}
+	all := budget(n.get("budget"), Budget{})
 	for _, v := range items(n.get("steps"), mapping) {
-		r := Refactor{Name: d.named(v, seen), Pos: d.pos(v), Shadow: d.duration(v.get("shadow"), 14*day, 0, veryLong)}
+		r := Refactor{Name: d.named(v, seen), Pos: d.pos(v), Shadow: d.duration(v.get("shadow"), 14*day, 0, veryLong), Budget: budget(v.get("budget"), all)}
 		for _, g := range items(v.get("groups"), text) {
 			if !d.knownGroup(g) {
 				continue
@@ -185,6 +186,17 @@ func (d *decoder) refactor(n *node) {
 		}
 		d.p.Refactor = append(d.p.Refactor, r)
 	}
+}
+
+// budget reads what of a budget is said; the rest is as otherwise.
+func budget(n *node, otherwise Budget) Budget {
+	for name, field := range map[string]**uint64{"addresses": &otherwise.Addresses, "services": &otherwise.Services} {
+		if at := n.get(name); at != nil {
+			v := uint64(intOr(at, 0)) // the schema lets no negative one pass
+			*field = &v
+		}
+	}
+	return otherwise
 }
 
 func (d *decoder) openEntirely(group string) bool {

@@ -214,8 +214,16 @@ type Refactor struct {
 	Name   string
 	Groups []string
 	Allow  []AllowRule
-	Shadow time.Duration
+	Shadow time.Duration // how long old and new rules run side by side before the swap; 0: not at all
+	Budget Budget        // resolved
 	Pos    Pos
+}
+
+// Budget is how much a refactoring may allow beyond what was allowed before;
+// nil: as much as people approve.
+type Budget struct {
+	Addresses *uint64 // destinations: IPv4 addresses and IPv6 networks of length 64
+	Services  *uint64 // ports, ICMP types and bare protocols
 }
 
 // AllowRule is a rule of a refactored group.

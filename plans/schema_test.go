@@ -57,7 +57,11 @@ enforce:
   soak: 48h
   windows: [{cron: "0 9 * * MON", daysOfMonth: 1-20, before: 1h, after: 6h}]
   freezes: [{name: f, from: 2026-12-15, to: 2027-01-07}]
-refactor: {steps: [{name: r, groups: [desks], allow: [{to: [outside], services: [tcp/443]}], shadow: 14d}]}
+refactor:
+  budget: {addresses: 4096, services: 4}
+  steps:
+    - {name: r, groups: [desks], allow: [{to: [outside], services: [tcp/443]}], shadow: 14d, budget: {addresses: 8, services: 2}}
+    - {name: s, groups: [child], allow: [{to: [outside], services: [tcp/443]}]}
 watch: {report: "0 7 * * MON"}
 unblock: {longest: 24h, widest4: 24, widest6: 64, from4: 24, from6: 64, contact: noc@example.net}
 approvals:
@@ -95,7 +99,8 @@ var changes = map[string]any{
 	"/enforce/leaveOpen": []any{"other", "unassigned", "x"}, "/enforce/deny": "drop", "/enforce/established": "cut!", "/enforce/keepReason": "other", "/enforce/drainFor": "23h", "/enforce/soak": "1h",
 	"/enforce/windows/0/cron": "0 8 * * MON", "/enforce/windows/0/daysOfMonth": "1-21", "/enforce/windows/0/before": "2h", "/enforce/windows/0/after": "5h",
 	"/enforce/freezes/0/name": "g", "/enforce/freezes/0/from": "2026-12-16", "/enforce/freezes/0/to": "2027-01-08",
-	"/refactor/steps/0/name": "q", "/refactor/steps/0/groups": []any{"desks", "child"}, "/refactor/steps/0/shadow": "13d",
+	"/refactor/steps/0/name": "q", "/refactor/steps/0/groups": []any{"web"}, "/refactor/steps/0/shadow": "13d",
+	"/refactor/budget/addresses": 5000, "/refactor/budget/services": 5, "/refactor/steps/0/budget/addresses": 9, "/refactor/steps/0/budget/services": 3,
 	"/refactor/steps/0/allow/0/to": []any{"198.51.100.0/25"}, "/refactor/steps/0/allow/0/services": []any{"tcp/80"},
 	"/watch/report": "0 8 * * MON", "/unblock/longest": "23h", "/unblock/widest4": 25, "/unblock/widest6": 65, "/unblock/from4": 25, "/unblock/from6": 65, "/unblock/contact": "x@example.net",
 	"/approvals/0/steps": "watch", "/approvals/0/quorum": 3, "/approvals/0/selfApproval": true, "/approvals/0/expireAfter": "9d",

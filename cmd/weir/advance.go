@@ -12,6 +12,7 @@ import (
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/exit"
 	"weir/phases"
+	"weir/phases/policy"
 	"weir/plans"
 )
 
@@ -94,10 +95,10 @@ func (e *env) showRequested(r api.Requested) {
 		t.row("  "+g.Group, g.Before, after, g.Rules)
 	}
 	t.flush()
-	for _, l := range boxLines(r.Changes.Widens) {
+	for _, l := range policy.Lines(r.Changes.Widens) {
 		fmt.Fprintf(e.out, "  widens   %s\n", safe(l))
 	}
-	for _, l := range boxLines(r.Changes.Narrows) {
+	for _, l := range policy.Lines(r.Changes.Narrows) {
 		fmt.Fprintf(e.out, "  narrows  %s\n", safe(l))
 	}
 	for i, f := range r.Changes.Used {

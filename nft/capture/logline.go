@@ -118,6 +118,8 @@ type Tag struct {
 //	"weir d <group> "  denied
 //	"weir q "          denied by a quarantine
 //	"weir h <group> "  sent to the honeypot
+//	"weir w <group> "  a shadow would let it pass
+//	"weir c <group> "  a shadow would cut it
 //
 // Anything else is not weir's; ok is then false.
 func ParseTag(prefix string) (t Tag, ok bool) {
@@ -142,6 +144,10 @@ func ParseTag(prefix string) (t Tag, ok bool) {
 		t.Verdict, needsGroup = flow.Denied, true
 	case "h":
 		t.Verdict, needsGroup = flow.Captured, true
+	case "w":
+		t.Verdict, needsGroup = flow.Widens, true
+	case "c":
+		t.Verdict, needsGroup = flow.Narrows, true
 	default:
 		return Tag{}, false
 	}

@@ -72,6 +72,28 @@ func (c *conn) tableFlags(ctx context.Context, t table) (present bool, flags uin
 	return present, flags, nil
 }
 
+// tableHandle is NFTA_TABLE_HANDLE of linux/netfilter/nf_tables.h.
+const tableHandle = 4
+
+// TableID is a number that the kernel gives the table when it is made: another
+// one means that it was made anew, and that its counters began at 0. 0 where
+// there is no table.
+func (k *Kernel) TableID(ctx context.Context) (id uint64, err error) {
+	err = k.c.request(ctx, unix.NFT_MSG_GETTABLE, false, func(w *wire) {
+		w.str(unix.NFTA_TABLE_NAME, string(ours))
+	}, func(p []byte) error {
+		id = be64(attr(p, tableHandle))
+		return nil
+	})
+	if errors.Is(err, unix.ENOENT) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("cannot read table inet %s: %w", ours, err)
+	}
+	return id, nil
+}
+
 // setInfo is what the kernel says of a set.
 type setInfo struct {
 	name  string

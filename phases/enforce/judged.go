@@ -19,6 +19,9 @@ func Lines(p *plans.Plan, judged []monitor.Judged, answers Answers, now time.Tim
 	ls := lines{}
 	never := byPlan{neversOf(p), map[lineKey]*plans.Never{}}
 	for _, j := range judged {
+		if j.Verdict.Disagrees() {
+			continue // see Disagreements
+		}
 		k := lineKey{finding.Kind(j.Verdict), j.Group, j.Service(), single(j.Server)}
 		ls.add(k, sighting{client: j.Client, first: j.First, last: j.Last, count: j.Count})
 		never.note(k, j.Client)

@@ -197,7 +197,8 @@ func (l Line) Finding() finding.Finding {
 	}
 	f.Flow = l.Group + " -> " + dest + " " + f.Service
 	f.Words = wordsOf(l.Kind) + ": " + f.Flow
-	if l.Kind == finding.NeverSeen || l.Kind == finding.Captured {
+	switch l.Kind {
+	case finding.NeverSeen, finding.Captured, finding.Narrows:
 		f.Severity = finding.Warning
 	}
 	if l.Answer != nil {
@@ -214,6 +215,10 @@ func wordsOf(k finding.Kind) string {
 		return "was denied"
 	case finding.Captured:
 		return "reached the honeypot"
+	case finding.Widens:
+		return "is denied, and the refactoring would let it pass"
+	case finding.Narrows:
+		return "passes, and the refactoring would deny it"
 	case finding.Rare:
 		return "seen on too few days to be allowed by itself"
 	case finding.Guessed:

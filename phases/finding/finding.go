@@ -18,6 +18,8 @@ const (
 	WouldDeny   Kind = "would-deny"   // passes in alert, no rule allows it
 	Denied      Kind = "denied"       // was denied
 	Captured    Kind = "captured"     // reached the honeypot
+	Widens      Kind = "widens"       // a refactoring in its shadow would let it pass
+	Narrows     Kind = "narrows"      // a refactoring in its shadow would deny it
 	Rare        Kind = "rare"         // seen on too few days to be allowed by itself
 	Guessed     Kind = "guessed"      // the direction is not certain
 	OneWay      Kind = "one-way"      // never answered by its nature
@@ -39,7 +41,7 @@ const (
 	Boot        Kind = "boot" // what a boot could not restore as it should
 )
 
-var kinds = []Kind{WouldDeny, Denied, Captured, Rare, Guessed, OneWay, HighPorts, Undeclared,
+var kinds = []Kind{WouldDeny, Denied, Captured, Widens, Narrows, Rare, Guessed, OneWay, HighPorts, Undeclared,
 	NotAssigned, NeverSeen, Refused, MACChange, IfaceChange, ManyAddrs, Inbound, Loss, NewFlow,
 	UnusedRule, Drift, Lifeline, Overdue, Boot}
 

@@ -46,7 +46,22 @@ const (
 	WouldDeny Verdict = "would-deny"
 	Denied    Verdict = "denied"
 	Captured  Verdict = "captured"
+	Widens    Verdict = "widens"  // a refactoring in its shadow allows it, the rules in force do not
+	Narrows   Verdict = "narrows" // the rules in force allow it, a refactoring in its shadow does not
 )
+
+// Judged says whether rules said something of the packet: what it says is no
+// evidence that the flow is used.
+func (v Verdict) Judged() bool {
+	switch v {
+	case WouldDeny, Denied, Captured:
+		return true
+	}
+	return v.Disagrees()
+}
+
+// Disagrees says whether it is of a shadow, which changes nothing.
+func (v Verdict) Disagrees() bool { return v == Widens || v == Narrows }
 
 // Record is one observation of a flow by a reader (packet log, connection
 // table, import). Unknown is zero: no bytes, no MAC, no interface.

@@ -135,8 +135,7 @@ func (e *Evidence) Add(r flow.Record) bool {
 	if r.Last.Before(r.First) {
 		r.Last = r.First
 	}
-	switch r.Verdict {
-	case flow.WouldDeny, flow.Denied, flow.Captured:
+	if r.Verdict.Judged() {
 		e.addVerdict(r)
 		return true
 	}

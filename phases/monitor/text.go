@@ -281,9 +281,7 @@ func (e *Evidence) readLine(b []byte) error {
 			return err
 		}
 		v := l.Verdict
-		switch v.Verdict {
-		case flow.WouldDeny, flow.Denied, flow.Captured:
-		default:
+		if !v.Verdict.Judged() {
 			return fmt.Errorf("unknown verdict %q", v.Verdict)
 		}
 		e.mergeVerdict(verdictKey{k.Flow, v.Verdict, v.Group, v.Step}, v.entry())

@@ -117,7 +117,7 @@ var echo = []uint16{8, 128}
 func (b Box) Example() flow.Flow {
 	f := flow.Flow{Proto: b.Service.Proto, Port: b.Service.Lo}
 	f.Client = exampleIn(b.Client, "192.0.2.10", "2001:db8::10")
-	f.Server = exampleIn(b.Server, "198.51.100.80", "2001:db8:100::80")
+	f.Server = exampleIn(b.Server, exampleServer4, exampleServer6)
 	known := wellKnown
 	if f.Proto.IsICMP() {
 		known = echo
@@ -133,6 +133,9 @@ func (b Box) Example() flow.Flow {
 	}
 	return f
 }
+
+// The servers of examples, where the box has them.
+const exampleServer4, exampleServer6 = "198.51.100.80", "2001:db8:100::80"
 
 func exampleIn(p netip.Prefix, v4, v6 string) netip.Addr {
 	if doc := netip.MustParseAddr(v4); p.Contains(doc) {

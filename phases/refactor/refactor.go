@@ -27,11 +27,12 @@ func Replace(p policy.Policy, plan plans.Plan, r plans.Refactor) (out policy.Pol
 	return out, widens, narrows, nil
 }
 
-// Apply is Replace without the comparison.
+// Apply is Replace without the comparison. What the plan declares stays beside
+// the plan's rules.
 func Apply(p policy.Policy, plan plans.Plan, r plans.Refactor) (policy.Policy, error) {
 	var out policy.Policy
 	for _, rule := range p.Rules {
-		if !slices.Contains(r.Groups, rule.Group) {
+		if !slices.Contains(r.Groups, rule.Group) || rule.Reason == policy.DeclaredBy {
 			out.Rules = append(out.Rules, rule)
 		}
 	}

@@ -177,7 +177,7 @@ func (d *Daemon) take(r flow.Record) {
 	}
 	r.First, r.Last = d.clock.date(r.First), d.clock.date(r.Last)
 	p := d.machine.Plan()
-	if r.Verdict != flow.WouldDeny && r.Verdict != flow.Denied && r.Verdict != flow.Captured {
+	if !r.Verdict.Judged() {
 		var ok bool
 		if r, ok = monitor.InScope(p.Scope, r); !ok {
 			d.unscoped++

@@ -71,6 +71,7 @@ type Daemon struct {
 	windowsAt  time.Time // declared windows are looked at again
 	reportAt   time.Time // watch.report is due; zero: not known yet
 	census     census
+	shadow     shadow
 	gen        uint64   // moves with the evidence
 	computed   computed // from it
 	lastFrozen struct {
@@ -196,6 +197,9 @@ func (d *Daemon) open(ctx context.Context) error {
 
 func (d *Daemon) close() error {
 	var errs []error
+	if d.shadow.watch != nil {
+		errs = append(errs, d.writeShadow(d.cfg.Now()))
+	}
 	if d.store != nil {
 		errs = append(errs, d.flush(d.cfg.Now()), d.store.Close())
 	}
@@ -303,6 +307,9 @@ func (d *Daemon) tick(ctx context.Context) {
 	}
 	if err := d.watchCounters(ctx, now); err != nil {
 		complain("cannot read the counters", err)
+	}
+	if err := d.watchShadow(ctx, now); err != nil {
+		complain("cannot watch the shadow", err)
 	}
 	if err := d.dailyCensus(ctx, now); err != nil {
 		complain("cannot take the census", err)

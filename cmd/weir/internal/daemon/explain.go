@@ -59,7 +59,7 @@ func (d *Daemon) why(ctx context.Context, c caller, in api.WhyArgs) (api.Why, er
 	}
 	since := c.now.Add(-in.Since)
 	for _, j := range d.evidence.Judged() {
-		if j.Client != out.Host || in.Since > 0 && j.Last.Before(since) {
+		if j.Verdict.Disagrees() || j.Client != out.Host || in.Since > 0 && j.Last.Before(since) {
 			continue
 		}
 		l := api.WhyLine{Flow: j.Flow, First: j.First, Last: j.Last, Count: j.Count}

@@ -93,11 +93,11 @@ func (d *Daemon) lines(ctx context.Context, c caller, in api.LinesArgs) ([]enfor
 		return nil, exit.From(phases.ErrNoPlan)
 	}
 	var out []enforce.Line
-	open := d.openLines(c.now)
+	open := append(d.openLines(c.now), d.shadowLines(c.now)...)
 	for _, l := range append(slices.Clone(open), d.heldLines(c.now)...) {
 		// A flow that was held back before alert and would be denied in it is one question.
 		again := func(o enforce.Line) bool { return o.ID == l.ID && o.Kind != l.Kind }
-		if l.Kind != finding.WouldDeny && l.Kind != finding.Denied && slices.ContainsFunc(open, again) {
+		if l.Kind != finding.WouldDeny && l.Kind != finding.Denied && l.Kind != finding.Narrows && slices.ContainsFunc(open, again) {
 			continue
 		}
 		if in.All || l.Answer == nil {
@@ -117,7 +117,7 @@ func (d *Daemon) answer(ctx context.Context, c caller, in api.AnswerArgs) (enfor
 	if err != nil {
 		return enforce.Line{}, exit.Errorf(exit.Usage, "%w", err)
 	}
-	for _, l := range append(d.openLines(c.now), d.heldLines(c.now)...) {
+	for _, l := range slices.Concat(d.openLines(c.now), d.shadowLines(c.now), d.heldLines(c.now)) {
 		if l.ID != in.ID {
 			continue
 		}
@@ -147,8 +147,7 @@ func (d *Daemon) findings(ctx context.Context, c caller, in None) ([]finding.Fin
 	if err := d.refresh(ctx, c.now, freshFor); err != nil {
 		return nil, err
 	}
-	out := append(monitor.Findings(&p, d.evidence, d.classes), d.visitors()...)
-	out = append(out, d.bootFindings()...)
+	out := slices.Concat(monitor.Findings(&p, d.evidence, d.classes), d.visitors(), d.bootFindings(), d.shadowFindings(c.now))
 	if f, pol, ok := d.judging(); ok && f.Step.Denies() {
 		rows := d.rows(c.now, statusAge)
 		out = append(out, watch.Deviations(pol, rows, f.UpTo)...)

@@ -51,6 +51,7 @@ func (d *Daemon) material(now time.Time) (phases.Material, error) {
 		return m, err
 	}
 	m.InboundAllow = d.inboundAllow(p)
+	m.Seen = d.seen(rows)
 	m.Never = enforce.Nevers(d.answers, p.Enforce.Deny, now)
 	return m, nil
 }
@@ -156,7 +157,7 @@ func (d *Daemon) facts(now time.Time, age time.Duration) (phases.Facts, error) {
 	d.heartbeat(now) // a gate that looks at the last second wants that second
 	rows, held := d.rows(now, age), d.held(now, age)
 	f := phases.Facts{
-		Observed: d.evidence.Spans(), Lines: d.openLines(now), Moved: d.moved, Census: d.census.at, Held: &held,
+		Observed: d.evidence.Spans(), Lines: d.openLines(now), Moved: d.moved, Census: d.census.at, Held: &held, Shadow: d.shadowFacts(now),
 		Unanswered: monitor.UnansweredShare(rows), Heartbeat: d.heard,
 	}
 	if n := len(f.Observed); n > 0 {
@@ -194,7 +195,11 @@ func (d *Daemon) changes(f phases.Frozen) (api.Changes, error) {
 		if err != nil {
 			return out, err
 		}
+		out.Widens, out.Narrows = phases.Differences(f, &over)
 		for _, g := range f.Step.Targets {
+			if f.Proof != nil {
+				break // it says what the step changes
+			}
 			before, after := ofGroup(over.Input.Policy, g.Group), ofGroup(f.Input.Policy, g.Group)
 			if b, ok := over.Step.Target(g.Group); !ok || !b.Treatment.Denies() {
 				continue // everything passed before; what is denied now is in the lines

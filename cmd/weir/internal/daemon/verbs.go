@@ -130,6 +130,9 @@ func (d *Daemon) request(ctx context.Context, c caller, in api.StepArgs) (api.Re
 	if err := d.flush(c.now); err != nil {
 		return api.Requested{}, err
 	}
+	if err := d.lookBeside(ctx, c.now); err != nil {
+		return api.Requested{}, err
+	}
 	mat, err := d.material(c.now)
 	if err != nil {
 		return api.Requested{}, err
@@ -198,6 +201,9 @@ func (d *Daemon) advance(ctx context.Context, c caller, in api.AdvanceArgs) (api
 		return api.Advanced{}, exit.From(phases.ErrNoRequest)
 	}
 	step := s.Heads[s.Request.Digest].Step
+	if err := d.lookBeside(ctx, c.now); err != nil {
+		return api.Advanced{}, err
+	}
 	facts, err := d.facts(c.now, statusAge)
 	if err != nil {
 		return api.Advanced{}, err
@@ -245,6 +251,9 @@ func (d *Daemon) confirm(ctx context.Context, c caller, in None) (api.Confirmed,
 	}
 	if err := d.takeCensus(ctx, d.cfg.Now()); err != nil {
 		d.log.Error("cannot take the census after confirming", "error", err)
+	}
+	if err := d.watchShadow(ctx, d.cfg.Now()); err != nil {
+		d.log.Error("cannot watch the shadow after confirming", "error", err)
 	}
 	return api.Confirmed{Step: name}, d.release(ctx)
 }

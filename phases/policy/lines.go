@@ -1,4 +1,4 @@
-package main
+package policy
 
 import (
 	"fmt"
@@ -7,24 +7,23 @@ import (
 	"strings"
 
 	"weir/phases/flow"
-	"weir/phases/policy"
 )
 
 // fewBoxes is how many boxes that differ in the server alone are listed one by
 // one.
 const fewBoxes = 4
 
-// boxLines writes boxes for a person. Many that differ in the server alone are
+// Lines writes boxes for a person. Many that differ in the server alone are
 // one line: by what they leave out ("any ipv4 but 198.51.100.7") where that is
 // shorter, else by their number. -o json lists them all.
-func boxLines(boxes []policy.Box) []string {
+func Lines(boxes []Box) []string {
 	type key struct {
 		group   string
 		family  flow.Family
 		client  netip.Prefix
 		service flow.Service
 	}
-	sums := map[key][]policy.Box{}
+	sums := map[key][]Box{}
 	for _, b := range boxes {
 		k := key{b.Group, b.Family, b.Client, b.Service}
 		sums[k] = append(sums[k], b)
@@ -48,15 +47,34 @@ func boxLines(boxes []policy.Box) []string {
 		if b.Family == flow.IPv6 {
 			whole = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 		}
-		but := without(whole, servers)
+		but := remainder(whole, servers)
 		to := fmt.Sprintf("%d prefixes of %s, as %s", len(all), b.Family, b.Server)
 		if len(but) < len(servers) {
 			to = fmt.Sprintf("any %s but %s", b.Family, prefixList(but))
 		}
 		b.Server = whole
-		out = append(out, strings.Replace(b.String(), "any "+string(b.Family), to, 1))
+		out = append(out, fmt.Sprintf("%s (for example %s)", strings.Replace(b.String(), "any "+string(b.Family), to, 1), Example(all)))
 	}
 	return out
+}
+
+// Example returns a flow of one of the boxes, of which there must be one: of
+// several that which looks most like a real one.
+func Example(boxes []Box) flow.Flow {
+	best, rank := boxes[0], -1
+	for _, b := range boxes {
+		r := 0
+		switch a := b.Example().Server; {
+		case a == exampleIn(everywhere[b.Family], exampleServer4, exampleServer6):
+			r = 2
+		case a.IsGlobalUnicast() && !(a.Is4() && a.As4()[0] == 0) && !(a.Is6() && a.As16()[0]>>5 != 1):
+			r = 1
+		}
+		if r > rank {
+			best, rank = b, r
+		}
+	}
+	return best.Example()
 }
 
 func prefixList(ps []netip.Prefix) string {
@@ -75,8 +93,8 @@ func prefixList(ps []netip.Prefix) string {
 	return strings.Join(out, ", ")
 }
 
-// without returns the parts of a prefix that no other prefix covers.
-func without(p netip.Prefix, covered []netip.Prefix) []netip.Prefix {
+// remainder returns the parts of a prefix that no other prefix covers.
+func remainder(p netip.Prefix, covered []netip.Prefix) []netip.Prefix {
 	if slices.ContainsFunc(covered, func(c netip.Prefix) bool { return c.Bits() <= p.Bits() && c.Contains(p.Addr()) }) {
 		return nil
 	}
@@ -86,7 +104,7 @@ func without(p netip.Prefix, covered []netip.Prefix) []netip.Prefix {
 	}
 	low := netip.PrefixFrom(p.Addr(), p.Bits()+1)
 	high := netip.PrefixFrom(flipped(p.Addr(), p.Bits()), p.Bits()+1)
-	return append(without(low, inside), without(high, inside)...)
+	return append(remainder(low, inside), remainder(high, inside)...)
 }
 
 // flipped returns the address with one bit changed, counted from the left.
