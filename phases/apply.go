@@ -91,7 +91,7 @@ func (m *Machine) carried(plan plans.Plan) ([]Target, error) {
 	}
 	key := fmt.Sprint(m.state.Stable, plan.Hash, m.back())
 	if m.places.key != key {
-		m.places.key, m.places.targets = key, Carry(old, plan, m.state.effective())
+		m.places.key, m.places.targets = key, Carry(old, plan, m.state.effective(), h.Step.Swapped)
 	}
 	return m.places.targets, nil
 }

@@ -9,10 +9,13 @@ import (
 )
 
 // Carry returns the place that each group keeps when a plan is registered
-// anew, from what is in force now. A group that only widens keeps its place; a
+// anew, from what is in force now: its targets and the refactorings that were
+// swapped. What a plan says of other refactorings is a step of its own, whatever
+// it said before. A group that only widens keeps its place; a
 // group that narrows, is new or got other members is in alert; no group is
 // denied more than now.
-func Carry(old, plan plans.Plan, now []Target) []Target {
+func Carry(old, plan plans.Plan, now []Target, swapped []string) []Target {
+	old.Refactor, plan.Refactor = onlyOf(old.Refactor, swapped), onlyOf(plan.Refactor, swapped)
 	out := make([]Target, 0, len(plan.Groups))
 	ladder, is := ladders(Expand(plan)), byGroup(now)
 	again := map[string]bool{}
@@ -34,6 +37,10 @@ func Carry(old, plan plans.Plan, now []Target) []Target {
 	}
 	slices.SortFunc(out, func(a, b Target) int { return cmp.Compare(a.Group, b.Group) })
 	return out
+}
+
+func onlyOf(list []plans.Refactor, swapped []string) []plans.Refactor {
+	return slices.DeleteFunc(slices.Clone(list), func(r plans.Refactor) bool { return !slices.Contains(swapped, r.Name) })
 }
 
 func groupOf(plan plans.Plan, name string) (plans.Group, bool) {

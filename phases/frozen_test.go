@@ -187,7 +187,7 @@ func TestCarry(t *testing.T) {
 			row.edit(&plan)
 			var got []string
 			for _, g := range []string{"cameras", "desks", "servers"} {
-				for _, c := range Carry(old, plan, now.Targets) {
+				for _, c := range Carry(old, plan, now.Targets, nil) {
 					if c.Group == g {
 						got = append(got, strings.TrimPrefix(c.String(), g+" "))
 					}
@@ -345,7 +345,7 @@ func BenchmarkNext(b *testing.B) {
 				var s State
 				s.init()
 				s.Stable, s.Heads["x"] = "x", Head{Plan: old.Hash, Step: steps[len(steps)-3]}
-				s.Carried = Carry(old, plan, s.effective())
+				s.Carried = Carry(old, plan, s.effective(), nil)
 				if _, err := Next(plan, s); err != nil {
 					b.Fatal(err)
 				}

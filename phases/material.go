@@ -28,7 +28,7 @@ type Material struct {
 	Never        []plans.Never      // from answers (enforce.Nevers)
 	Links        []netip.Prefix     // prefixes of the inside links
 	InboundAllow []compile.InboundRule
-	Seen         []refactor.Seen // flows of the evidence, used or denied, with their groups
+	Seen         func() []refactor.Seen // flows of the evidence, used or denied, with their groups; nil: none
 	Facts        Facts
 	NotBefore    time.Time // with a trust file: signatures count from then on; zero: at once
 	NotAfter     time.Time // with a trust file: until then; zero: as long as the plan lets them

@@ -149,7 +149,11 @@ func (m *Machine) proof(step Step, mat Material) (*refactor.Proof, error) {
 		return nil, err
 	}
 	before, after := sides(in, over, r.Groups, mat.UpTo)
-	p, _, _ := refactor.Prove(r.Name, before, after, r.Groups, mat.Seen, m.plan)
+	var seen []refactor.Seen
+	if mat.Seen != nil {
+		seen = mat.Seen()
+	}
+	p, _, _ := refactor.Prove(r.Name, before, after, r.Groups, seen, m.plan)
 	return &p, nil
 }
 

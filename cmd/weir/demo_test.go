@@ -31,6 +31,9 @@ var theStory = []string{
 	"request enforce/block:desks", "approve enforce/block:desks", "arm enforce/block:desks", "confirm enforce/block:desks",
 	"request enforce/block:core", "approve enforce/block:core", "arm enforce/block:core", "confirm enforce/block:core",
 	"unblock",
+	"request refactor/shadow:desks", "approve refactor/shadow:desks", "arm refactor/shadow:desks", "confirm refactor/shadow:desks",
+	"apply", "request refactor/shadow:desks", "approve refactor/shadow:desks", "arm refactor/shadow:desks", "confirm refactor/shadow:desks",
+	"answer not-needed", "answer not-needed",
 	"request refactor/swap:desks", "approve refactor/swap:desks", "arm refactor/swap:desks", "confirm refactor/swap:desks",
 	"request watch", "approve watch", "arm watch", "confirm watch",
 	"rollback to enforce/block:core", "rollback to off", "removed",
@@ -275,10 +278,13 @@ func TestDemoByHand(t *testing.T) {
 var (
 	typedLine  = regexp.MustCompile(`^    \$ ((?:weir|kill) .*)$`)
 	packetLine = regexp.MustCompile(`^    ✓ (\S+) +(\S+) +(\S+(?: \S+)?)  +(passes|denied)$`)
-	armedLine  = regexp.MustCompile(`^    ([\d.]+) s after it was armed:$`)
+	// refusedLine is the second line that a refused command has said.
+	refusedLine = regexp.MustCompile(`^      exit (\d+)$`)
+	armedLine   = regexp.MustCompile(`^    ([\d.]+) s after it was armed:$`)
 )
 
-// replay makes a shell script of a story: a person repeats what a gate refuses.
+// replay makes a shell script of a story: a person repeats what a gate refuses,
+// unless the story says so.
 func replay(story, env string) string {
 	lines := []string{". " + env, `again() {
   n=0
@@ -290,12 +296,18 @@ func replay(story, env string) string {
     [ $n -lt 150 ] || { echo "exit $code: $1"; exit 1; }
     sleep .1
   done
-}`}
-	for _, l := range strings.Split(story, "\n") {
+}
+refused() { eval "$2"; code=$?; [ $code = $1 ] || { echo "exit $code, not $1: $2"; exit 1; }; }`}
+	all := strings.Split(story, "\n")
+	for i, l := range all {
+		if m := refusedLine.FindStringSubmatch(l); m != nil {
+			lines = append(lines, fmt.Sprintf("refused %s '%s'", m[1], typedLine.FindStringSubmatch(all[i-2])[1]))
+		}
 		if m := typedLine.FindStringSubmatch(l); m != nil {
 			switch {
 			case strings.HasSuffix(m[1], "&"):
 				lines = append(lines, strings.TrimSuffix(m[1], "&")+">/dev/null 2>&1 &", `while [ ! -S "$WEIR_SOCKET" ]; do sleep .1; done; sleep .2`)
+			case i+2 < len(all) && refusedLine.MatchString(all[i+2]):
 			case strings.HasPrefix(m[1], "kill"):
 				lines = append(lines, m[1], `rm -f "$WEIR_SOCKET"`)
 			default:

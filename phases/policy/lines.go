@@ -15,8 +15,9 @@ const fewBoxes = 4
 
 // Lines writes boxes for a person. Many that differ in the server alone are
 // one line: by what they leave out ("any ipv4 but 198.51.100.7") where that is
-// shorter, else by their number. -o json lists them all.
-func Lines(boxes []Box) []string {
+// shorter, else by their number. members are groups' prefixes, which lend the
+// examples their clients; nil: addresses for documentation.
+func Lines(boxes []Box, members map[string][]netip.Prefix) []string {
 	type key struct {
 		group   string
 		family  flow.Family
@@ -33,7 +34,7 @@ func Lines(boxes []Box) []string {
 		k := key{b.Group, b.Family, b.Client, b.Service}
 		all := sums[k]
 		if len(all) <= fewBoxes {
-			out = append(out, fmt.Sprintf("%s (for example %s)", b, b.Example()))
+			out = append(out, fmt.Sprintf("%s (for example %s)", b, exampleText([]Box{b}, members)))
 			continue
 		}
 		if b != all[0] {
@@ -53,14 +54,15 @@ func Lines(boxes []Box) []string {
 			to = fmt.Sprintf("any %s but %s", b.Family, prefixList(but))
 		}
 		b.Server = whole
-		out = append(out, fmt.Sprintf("%s (for example %s)", strings.Replace(b.String(), "any "+string(b.Family), to, 1), Example(all)))
+		out = append(out, fmt.Sprintf("%s (for example %s)", strings.Replace(b.String(), "any "+string(b.Family), to, 1), exampleText(all, members)))
 	}
 	return out
 }
 
-// Example returns a flow of one of the boxes, of which there must be one: of
-// several that which looks most like a real one.
-func Example(boxes []Box) flow.Flow {
+// Example returns a flow of one of the boxes, of which there must be one, and
+// its group: of several boxes that which looks most like a real one. members is
+// as for Lines.
+func Example(boxes []Box, members map[string][]netip.Prefix) (group string, f flow.Flow) {
 	best, rank := boxes[0], -1
 	for _, b := range boxes {
 		r := 0
@@ -74,7 +76,20 @@ func Example(boxes []Box) flow.Flow {
 			best, rank = b, r
 		}
 	}
-	return best.Example()
+	if best.Client.Bits() == 0 {
+		for _, m := range members[best.Group] {
+			if flow.FamilyOf(m.Addr()) == best.Family {
+				best.Client = m
+				break
+			}
+		}
+	}
+	return best.Group, best.Example()
+}
+
+func exampleText(boxes []Box, members map[string][]netip.Prefix) string {
+	_, f := Example(boxes, members)
+	return f.String()
 }
 
 func prefixList(ps []netip.Prefix) string {

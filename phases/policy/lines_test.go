@@ -14,14 +14,14 @@ func TestBoxLines(t *testing.T) {
 	server := Policy{Rules: []Rule{{Group: "desks", Services: []flow.Service{flow.Single(flow.UDP, 123)},
 		To: []netip.Prefix{netip.MustParsePrefix("198.51.100.7/32"), netip.MustParsePrefix("2001:db8::/64")}}}}
 	lost, _ := Diff(everywhere, server)
-	got := Lines(lost)
+	got := Lines(lost, nil)
 	want := []string{"desks -> any ipv4 but 198.51.100.7 udp/123 (for example 192.0.2.10 -> 198.51.100.80 udp/123)", "desks -> any ipv6 but 2001:db8::/64 udp/123 (for example 2001:db8::10 -> 2001:db8:100::80 udp/123)"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q of %d boxes, want %q", got, len(lost), want)
 	}
 	few := []Box{{Group: "mail", Family: flow.IPv4, Client: netip.MustParsePrefix("0.0.0.0/0"),
 		Server: netip.MustParsePrefix("198.51.100.25/32"), Service: flow.Single(flow.TCP, 25)}}
-	if got := Lines(few); len(got) != 1 || !strings.HasPrefix(got[0], "mail -> 198.51.100.25 tcp/25 (for example ") {
+	if got := Lines(few, nil); len(got) != 1 || !strings.HasPrefix(got[0], "mail -> 198.51.100.25 tcp/25 (for example ") {
 		t.Errorf("got %q", got)
 	}
 }

@@ -95,7 +95,11 @@ func difference(boxes []policy.Box, plan plans.Plan) Difference {
 	if len(boxes) == 0 {
 		return Difference{}
 	}
-	d := Difference{Boxes: len(boxes), Lines: policy.Lines(boxes)}
+	members := map[string][]netip.Prefix{}
+	for _, g := range plan.Groups {
+		members[g.Name] = g.Members
+	}
+	d := Difference{Boxes: len(boxes), Lines: policy.Lines(boxes, members)}
 	var services []flow.Service
 	var servers []netip.Prefix
 	for _, b := range boxes {
@@ -106,13 +110,16 @@ func difference(boxes []policy.Box, plan plans.Plan) Difference {
 		d.Services += int(s.Hi) - int(s.Lo) + 1
 	}
 	d.Addresses, d.Networks = count(servers)
-	d.Example = example(boxes, plan)
+	group, f := policy.Example(boxes, members)
+	d.Example = group + " " + f.String()
 	return d
 }
 
 // count says how many addresses of IPv4, and networks of IPv6, prefixes hold.
 func count(list []netip.Prefix) (v4, v6 uint64) {
-	slices.SortFunc(list, func(a, b netip.Prefix) int { return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits())) })
+	slices.SortFunc(list, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
 	var last netip.Prefix
 	for _, p := range list {
 		if p.Addr().Is6() && p.Bits() > 64 {
@@ -138,28 +145,12 @@ func count(list []netip.Prefix) (v4, v6 uint64) {
 	return v4, v6
 }
 
-// example makes up a packet of a group's own member.
-func example(boxes []policy.Box, plan plans.Plan) string {
-	f := policy.Example(boxes)
-	for _, b := range boxes {
-		if !b.Contains(f) || b.Client.Bits() > 0 {
-			continue
-		}
-		for _, g := range plan.Groups {
-			if g.Name != b.Group {
-				continue
-			}
-			for _, m := range g.Members {
-				if flow.FamilyOf(m.Addr()) == b.Family {
-					b.Client = m
-					f.Client = b.Example().Client
-					return b.Group + " " + f.String()
-				}
-			}
-		}
-		return b.Group + " " + f.String()
+// Summary is the difference in numbers, with how much of it is in use.
+func (d Difference) Summary() string {
+	if d.Boxes == 0 {
+		return "nothing"
 	}
-	return boxes[0].Group + " " + f.String()
+	return "in all " + d.Total() + "; " + d.share()
 }
 
 // Total is the difference in numbers, for a person.
@@ -188,16 +179,13 @@ func (d Difference) Total() string {
 	return fmt.Sprintf("%s at %s", services, to)
 }
 
-// Share says how much of the difference the evidence shows in use.
-func (d Difference) Share() string {
-	if d.Boxes == 0 {
-		return ""
-	}
+// share says how much of the difference the evidence shows in use.
+func (d Difference) share() string {
 	if d.Seen == 0 {
 		return "none of it was ever seen"
 	}
 	all := float64(d.Addresses) + float64(d.Networks)
-	return fmt.Sprintf("%d flows of the evidence lie in it, to %d of its destinations (%s)", d.Seen, d.Reached, percent(float64(d.Reached)/all))
+	return fmt.Sprintf("seen in the evidence: %d of its flows, to %d of its destinations (%s)", d.Seen, d.Reached, percent(float64(d.Reached)/all))
 }
 
 func percent(share float64) string {

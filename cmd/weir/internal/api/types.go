@@ -14,6 +14,7 @@ import (
 	"weir/phases/flow"
 	"weir/phases/monitor"
 	"weir/phases/policy"
+	"weir/phases/refactor"
 )
 
 // The arguments and answers of the verbs.
@@ -71,6 +72,8 @@ type Changes struct {
 	Used    []flow.Flow    `json:"used"`    // flows of the evidence that the narrowing denies
 	Held    []enforce.Line `json:"held"`    // not allowed by themselves, or allowed with a question
 	Rules   int            `json:"rules"`
+
+	Proof *refactor.Proof `json:"proof,omitempty"` // of a refactoring; nil: the step has none
 }
 
 // GroupChange is what happens to one group.

@@ -17,6 +17,7 @@ import (
 	"weir/phases/enforce"
 	"weir/phases/monitor"
 	"weir/phases/policy"
+	"weir/phases/refactor"
 	"weir/plans"
 )
 
@@ -51,7 +52,7 @@ func (d *Daemon) material(now time.Time) (phases.Material, error) {
 		return m, err
 	}
 	m.InboundAllow = d.inboundAllow(p)
-	m.Seen = d.seen(rows)
+	m.Seen = func() []refactor.Seen { return d.seen(rows) }
 	m.Never = enforce.Nevers(d.answers, p.Enforce.Deny, now)
 	return m, nil
 }
@@ -195,6 +196,7 @@ func (d *Daemon) changes(f phases.Frozen) (api.Changes, error) {
 		if err != nil {
 			return out, err
 		}
+		out.Proof = f.Proof
 		out.Widens, out.Narrows = phases.Differences(f, &over)
 		for _, g := range f.Step.Targets {
 			if f.Proof != nil {

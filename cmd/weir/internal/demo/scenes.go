@@ -15,6 +15,7 @@ const (
 	stepCameras = "enforce/block:cameras"
 	stepDesks   = "enforce/block:desks"
 	stepCore    = "enforce/block:core"
+	stepShadow  = "refactor/shadow:desks"
 	stepSwap    = "refactor/swap:desks"
 )
 
@@ -297,38 +298,6 @@ func (s *story) lure(k talk) error {
 		}
 	}
 	return nil
-}
-
-func (s *story) refactor() error {
-	s.begin("refactor", "refactor", "few rules that people understand; what they change is shown before")
-	r, err := s.once(matching(`^step|^  group|desks|denies`), "request")
-	if err != nil {
-		return err
-	}
-	s.did("request " + stepSwap)
-	for _, want := range []string{`widens   desks -> any ipv4 udp/443`, `widens   desks -> any ipv6 udp/443`, `narrows  desks -> any ipv4 but ` + webV4 + ` udp/123`} {
-		if !strings.Contains(r.out, want) {
-			return fmt.Errorf("the request does not say %q:\n%s", want, r.out)
-		}
-	}
-	s.note("Wider: QUIC beside the web. Narrower: the time from one server only, which desk2 will notice.")
-	if _, err := s.do(everything, "approve"); err != nil {
-		return err
-	}
-	if _, err := s.once(matching("^armed"), "advance"); err != nil {
-		return err
-	}
-	s.did("approve "+stepSwap, "arm "+stepSwap)
-	if err := s.confirm(stepSwap); err != nil {
-		return err
-	}
-	if err := s.passes(quic, clock, mailing); err != nil {
-		return err
-	}
-	if err := s.denied(otherTime); err != nil {
-		return err
-	}
-	return s.end(stepSwap)
 }
 
 func (s *story) watch() error {
