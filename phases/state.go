@@ -27,6 +27,7 @@ type State struct {
 	Void      map[string]Void // why a digest cannot be used (any more)
 	Stable    string          // digest of the confirmed step that is in force; "" none or off
 	StableID  string          // revision that should be stable in the kernel
+	StableAt  time.Time       // since when it is in force, by a confirm or a way back
 	Trial     *Trial
 	LastLapse bool                 // the newest trial ended by itself
 	Stack     []Confirmed          // confirmed steps that one can go back to, oldest first; the last is Stable
@@ -442,7 +443,7 @@ func (s *State) setStable(digest, revision string, at time.Time) {
 	for _, t := range s.targetsOf(s.Stable) {
 		before[t.Group] = t
 	}
-	s.Stable, s.StableID = digest, revision
+	s.Stable, s.StableID, s.StableAt = digest, revision, at
 	now := map[string]bool{}
 	for _, t := range s.targetsOf(digest) {
 		now[t.Group] = true

@@ -38,7 +38,7 @@ const sameMovement = time.Minute
 type shadowWatch struct {
 	Version int                       `json:"version"`
 	Digest  string                    `json:"digest"` // of the frozen step
-	At      time.Time                 `json:"at"`     // of its confirm
+	At      time.Time                 `json:"at"`     // since when it is in force
 	Since   time.Time                 `json:"since"`  // the counters are read since then
 	Boot    string                    `json:"boot"`
 	Table   uint64                    `json:"table"` // the kernel's number of the table
@@ -79,7 +79,7 @@ func (d *Daemon) watchShadow(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if d.shadow.watch == nil || d.shadow.watch.Digest != s.Stable || !d.shadow.watch.At.Equal(confirmedAt(s)) {
+	if d.shadow.watch == nil || d.shadow.watch.Digest != s.Stable || !d.shadow.watch.At.Equal(s.StableAt) {
 		if err := d.beginShadow(s, f); err != nil {
 			return err
 		}
@@ -183,16 +183,8 @@ func (w *shadowWatch) move(group string, from, to time.Time) {
 	w.Moved[group] = append(list, monitor.Span{From: from, To: to})
 }
 
-// confirmedAt is when the step in force was confirmed.
-func confirmedAt(s phases.State) time.Time {
-	if n := len(s.Stack); n > 0 {
-		return s.Stack[n-1].At
-	}
-	return time.Time{}
-}
-
-// beginShadow takes up the watch of a shadow: from the file, where it is of this
-// confirm, else anew.
+// beginShadow takes up the watch of a shadow: from the file, where it has been in
+// force since, else anew.
 func (d *Daemon) beginShadow(s phases.State, f phases.Frozen) error {
 	d.shadow = shadow{beside: phases.Beside(f), groups: judgedGroups(f)}
 	data, err := os.ReadFile(filepath.Join(d.cfg.State, shadowFile))
@@ -206,14 +198,14 @@ func (d *Daemon) beginShadow(s phases.State, f phases.Frozen) error {
 		if w.Version != shadowVersion {
 			return fmt.Errorf("cannot read %s: it has version %d, this weir reads %d", shadowFile, w.Version, shadowVersion)
 		}
-		if w.Digest == s.Stable && w.At.Equal(confirmedAt(s)) {
+		if w.Digest == s.Stable && w.At.Equal(s.StableAt) {
 			d.shadow.watch = &w
 			return nil
 		}
 	case !errors.Is(err, os.ErrNotExist):
 		return err
 	}
-	d.shadow.watch = &shadowWatch{Version: shadowVersion, Digest: s.Stable, At: confirmedAt(s)}
+	d.shadow.watch = &shadowWatch{Version: shadowVersion, Digest: s.Stable, At: s.StableAt}
 	return nil
 }
 
