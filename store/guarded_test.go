@@ -60,6 +60,51 @@ func TestReadGuarded(t *testing.T) {
 	}
 }
 
+// A folder that others may write keeps nothing.
+func TestGuarded(t *testing.T) {
+	top := t.TempDir()
+	dir := filepath.Join(top, "state")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.Mkdir(dir, 0o700))
+	for _, c := range []struct {
+		why    string
+		do, un func()
+		want   error
+	}{
+		{"good", func() {}, func() {}, nil},
+		{"others write it", func() { must(os.Chmod(dir, 0o777)) }, func() { must(os.Chmod(dir, 0o700)) }, ErrWritable},
+		{"others write it, sticky", func() { must(os.Chmod(dir, 0o777|os.ModeSticky)) }, func() { must(os.Chmod(dir, 0o700)) }, ErrWritable},
+		{"somebody else's", func() { must(os.Chown(dir, 1001, 0)) }, func() { must(os.Chown(dir, 0, 0)) }, ErrWritable},
+		{"nobody's", func() { must(os.Chown(dir, 65534, 0)) }, func() { must(os.Chown(dir, 0, 0)) }, ErrWritable},
+		{"a folder above", func() { must(os.Chmod(top, 0o775)) }, func() { must(os.Chmod(top, 0o755)) }, ErrWritable},
+		{"a link to one", func() {
+			must(os.Chmod(dir, 0o770))
+			must(os.Rename(dir, dir+"2"))
+			must(os.Symlink(dir+"2", dir))
+		}, func() { must(os.Remove(dir)); must(os.Rename(dir+"2", dir)); must(os.Chmod(dir, 0o700)) }, ErrWritable},
+	} {
+		c.do()
+		if err := Guarded(dir); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v; want %v", c.why, err, c.want)
+		}
+		c.un()
+	}
+	file := filepath.Join(top, "plan.yaml")
+	must(os.WriteFile(file, []byte("x"), 0o644))
+	must(os.Chown(file, 1001, 0))
+	if _, err := ReadGuarded(file, 10); !errors.Is(err, ErrWritable) {
+		t.Errorf("a file of somebody else: %v", err)
+	}
+	if _, err := ReadGuarded(file, 10, 1001); err != nil {
+		t.Errorf("a file of the one who runs this: %v", err)
+	}
+}
+
 func TestNonces(t *testing.T) {
 	a, b := t.TempDir(), t.TempDir()
 	n, err := OpenNonces(a, b)

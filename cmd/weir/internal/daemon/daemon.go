@@ -99,6 +99,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
 		return fmt.Errorf("cannot make the state folder: %w", err)
 	}
+	if err := store.Guarded(cfg.State); err != nil {
+		return fmt.Errorf("what the daemon keeps decides what it sends to the kernel: %w", err)
+	}
 	d := &Daemon{cfg: cfg, calls: make(chan func()), recs: make(chan flowRecord, 65536), gaps: make(chan capture.Gap, 64)}
 	d.clock.wall = cfg.Now
 	d.cfg.Now = d.clock.now
