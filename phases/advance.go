@@ -50,6 +50,9 @@ func (m *Machine) arm(ctx context.Context, now time.Time, by Actor, digest strin
 			return nil, fail(err)
 		}
 	}
+	if m.Rehearse != nil && h.Rehearsal == nil {
+		return nil, fail(ErrUnrehearsed)
+	}
 	if len(facts.Missing) > 0 {
 		return nil, fail(fmt.Errorf("%w: %s", ErrLifeline, strings.Join(facts.Missing, ", ")))
 	}

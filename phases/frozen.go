@@ -39,6 +39,8 @@ type Head struct {
 	Proof    *refactor.Proof   `json:"proof,omitempty"` // what the step's refactoring changes; nil: it has none
 	Ask      *approval.Ask     `json:"ask,omitempty"`   // what binds signatures to this request; nil without a trust file
 
+	Rehearsal *Rehearsal `json:"rehearsal,omitempty"` // nil: frozen by a weir that did not rehearse; it is not armed
+
 	digest string
 }
 

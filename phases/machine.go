@@ -23,6 +23,11 @@ type Parts struct {
 	Text    func(r nft.Rollback, to string) ([]byte, error) // the nft file of a backout; nil: r.Text()
 	Rand    io.Reader                                       // of transaction ids and nonces; crypto/rand.Reader
 
+	// Rehearse plays a frozen step, and the ways back from it, where nothing can
+	// happen; over is the confirmed step, nil for the first. nil: nothing is
+	// rehearsed, and nothing needs to be; for tests of what comes after.
+	Rehearse func(ctx context.Context, f Frozen, over *Frozen) (Rehearsal, error)
+
 	Identity string   // of this machine (MachineIdentity); approvals by signature are bound to it
 	Nonces   Nonces   // nil: the journal alone
 	Log      AuditLog // nil: none

@@ -44,6 +44,9 @@ func (m *Machine) Request(ctx context.Context, now time.Time, by Actor, step str
 			return Head{}, gates, fmt.Errorf("cannot freeze %s: %w: %s", next.Name, ErrGate, strings.Join(refusing([]GateResult{t}, false), "; "))
 		}
 	}
+	if err := m.rehearse(ctx, &f); err != nil {
+		return fail(err)
+	}
 	data, err := f.Encode()
 	if err != nil {
 		return fail(err)

@@ -76,6 +76,8 @@ type Waiting struct {
 	Expires time.Time `json:"expires,omitzero"` // when the first of them does
 	Refused string    `json:"refused,omitempty"`
 	Signed  bool      `json:"signed,omitempty"` // it is decided by signatures
+
+	Rehearsal *Rehearsal `json:"rehearsal,omitempty"`
 }
 
 // Status tells what is. It reads neither kernel nor journal: call Recover
@@ -126,7 +128,7 @@ func (m *Machine) Status(now time.Time, f Facts) Status {
 	}
 	if r := s.Request; r != nil {
 		h := s.Heads[r.Digest]
-		w := &Waiting{Step: h.Step.Name, Digest: r.Digest, By: r.By.Name, At: r.At, UpTo: h.UpTo, Quorum: m.rule(h.Step).Quorum, Signed: h.Ask != nil}
+		w := &Waiting{Step: h.Step.Name, Digest: r.Digest, By: r.By.Name, At: r.At, UpTo: h.UpTo, Quorum: m.rule(h.Step).Quorum, Signed: h.Ask != nil, Rehearsal: h.Rehearsal}
 		for _, a := range m.valid(now) {
 			w.Have = append(w.Have, a.By.String())
 			if !a.Expires.IsZero() && (w.Expires.IsZero() || a.Expires.Before(w.Expires)) {

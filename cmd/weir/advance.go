@@ -129,6 +129,9 @@ func (e *env) showRequested(r api.Requested) {
 	if open > 0 {
 		fmt.Fprintf(e.out, "  %s of the evidence without an answer: weir findings\n", many(open, "question"))
 	}
+	if r.Rehearsal != nil {
+		fmt.Fprintf(e.out, "  %s\n", safe(r.Rehearsal.String()))
+	}
 	for _, g := range r.Gates {
 		if g.Moment || g.Gate == phases.GateTests {
 			fmt.Fprintf(e.out, "  gate %s: %s: %s\n", g.Gate, g.Verdict, safe(g.Words))

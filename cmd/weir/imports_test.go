@@ -21,6 +21,7 @@ var may = map[string][]string{
 	"nft/suite":                    {"nft"},                                          // what both kernels must do
 	"nft/fake":                     {"nft"},                                          // a kernel in memory
 	"nft/netns":                    {},                                               // the lab
+	"nft/lab":                      {"nft", "nft/eval", "nft/kernel", "nft/netns"},   // a throw-away gateway; judges nothing
 	"nft/host":                     {},                                               // reads this machine
 	"nft/kernel":                   {"nft"},                                          // the only one that writes to nftables
 	"nft/capture":                  {"nft"},                                          // the only one that listens to it
@@ -42,6 +43,7 @@ var may = map[string][]string{
 	"phases/expect":                {"phases/policy", "phases/compile", "phases/enforce", "phases/refactor", "plans"}, // a plan's tests
 	"phases/approval":              {"plans"},                                                                         // what a signer signs
 	"phases/audit":                 {},                                                                                // a Merkle tree, and what a machine signs
+	"phases/rehearse":              {"phases/compile", "phases/compile/oracle", "nft", "nft/eval"},                    // packets, and what has to become of them
 	"phases": {"phases/approval", "phases/policy", "phases/compile", "phases/finding", "phases/monitor", "phases/enforce",
 		"phases/refactor", "phases/watch", "phases/expect", "plans", "nft"}, // the machine: no I/O, so no store and no sockets
 	"store": {"phases", "phases/audit", "phases/monitor", "phases/enforce", "phases/finding", "phases/policy", "phases/compile", "nft", "plans"},

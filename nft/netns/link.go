@@ -139,6 +139,34 @@ func (n *NS) Route(dst, via string) error {
 	})
 }
 
+// RoutesOn sends packets for prefixes out of interfaces without a router: pairs
+// of prefix and interface.
+func (n *NS) RoutesOn(pairs [][2]string) error {
+	return n.with("add routes", func() error {
+		for _, r := range pairs {
+			p, err := netip.ParsePrefix(r[0])
+			if err != nil {
+				return err
+			}
+			l, err := n.nl.LinkByName(r[1])
+			if err != nil {
+				return fmt.Errorf("%s: %w", r[1], err)
+			}
+			err = n.nl.RouteReplace(&netlink.Route{Dst: ipNet(p, p.Masked().Addr()), LinkIndex: l.Attrs().Index, Scope: netlink.SCOPE_LINK})
+			if err != nil {
+				return fmt.Errorf("%s on %s: %w", p, r[1], err)
+			}
+		}
+		return nil
+	})
+}
+
+// NoNeighbours makes an interface send every packet without asking for a link
+// address first.
+func (n *NS) NoNeighbours(iface string) error {
+	return n.onLink("switch neighbours off on", iface, n.nl.LinkSetARPOff)
+}
+
 // MAC returns an interface's hardware address.
 func (n *NS) MAC(iface string) (net.HardwareAddr, error) {
 	var mac net.HardwareAddr

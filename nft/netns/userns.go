@@ -103,6 +103,9 @@ func ensure(args []string) (code int, done bool, err error) {
 	return 0, true, err
 }
 
+// Remedy says which command allows user namespaces here.
+func Remedy() string { return remedy(os.ReadFile) }
+
 // remedy says which command allows user namespaces here.
 func remedy(read func(string) ([]byte, error)) string {
 	for _, x := range []struct{ file, bad, do string }{

@@ -62,6 +62,8 @@ type Requested struct {
 	Step    phases.Step         `json:"step"`
 	Gates   []phases.GateResult `json:"gates"`
 	Changes Changes             `json:"changes"`
+
+	Rehearsal *phases.Rehearsal `json:"rehearsal,omitempty"`
 }
 
 // Changes is what a frozen step changes against what is in force.

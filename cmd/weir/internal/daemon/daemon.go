@@ -170,6 +170,8 @@ func (d *Daemon) open(ctx context.Context) error {
 		Rand:    rand.Reader,
 		Nonces:  nonceFolders(d.cfg.State, filepath.Dir(d.cfg.Socket)),
 		Boots:   boots,
+
+		Rehearse: d.rehearse,
 	})
 	if err != nil {
 		return err

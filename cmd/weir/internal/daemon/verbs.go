@@ -154,7 +154,7 @@ func (d *Daemon) request(ctx context.Context, c caller, in api.StepArgs) (api.Re
 }
 
 func (d *Daemon) requested(head phases.Head, gates []phases.GateResult) (api.Requested, error) {
-	out := api.Requested{Digest: head.Digest(), Step: head.Step, Gates: gates, Plan: head.Plan}
+	out := api.Requested{Digest: head.Digest(), Step: head.Step, Gates: gates, Plan: head.Plan, Rehearsal: head.Rehearsal}
 	f, err := d.frozenStep(head.Digest())
 	if err != nil {
 		return out, err

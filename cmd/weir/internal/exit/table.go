@@ -3,9 +3,11 @@ package exit
 import (
 	"os"
 
+	"weir/cmd/weir/internal/rehearsal"
 	"weir/nft"
 	"weir/nft/capture"
 	"weir/nft/kernel"
+	"weir/nft/lab"
 	"weir/phases"
 	"weir/phases/approval"
 	"weir/store"
@@ -76,6 +78,9 @@ var rows = []row{
 	{nft.ErrChanged, Refused, "weir status; ask again: weir request"},
 	{nft.ErrNotLoaded, Refused, "weir status"},
 	{phases.ErrLifeline, Refused, "weir request"},
+	{phases.ErrUnrehearsed, Refused, "weir request"},
+	{rehearsal.ErrFailed, Refused, "nothing was changed; the step cannot be armed as it is"},
+	{lab.ErrNotAllowed, Refused, "allow it, then ask again: weir request"},
 	{phases.ErrNoPlan, Refused, ""},
 	{phases.ErrNoNext, Refused, ""},
 	{phases.ErrNotNext, Refused, ""},

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"weir/cmd/weir/internal/daemon"
+	stand "weir/nft/lab"
 )
 
 // clockFile, in the environment, makes the test program a daemon whose clock is
@@ -28,6 +29,13 @@ const clockFile = "WEIR_FAULTS_CLOCK"
 func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == stand.Command { // a daemon of this program rehearses
+		if err := stand.Serve(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if file := os.Getenv(clockFile); file != "" {
 		os.Exit(skewedDaemon(file))
 	}
