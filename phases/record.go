@@ -110,6 +110,7 @@ type Record struct {
 	Trial    string        `json:"trial,omitempty"`    // adopted: the trial's revision
 	Took     time.Duration `json:"took,omitempty"`     // drilled; seen, adopted: from the first message to the kernel until what it holds was read back
 	Before   string        `json:"before,omitempty"`   // seen, lapsed, adopted, emptied, removed: stable until then; "" none
+	Held     string        `json:"held,omitempty"`     // noted: the hash of the frozen part that the kernel was read back to hold, exactly
 	Line     string        `json:"line,omitempty"`     // answered, noted: what it is about
 	Answer   string        `json:"answer,omitempty"`   // answered: needed, not-needed, never
 	Pauses   bool          `json:"pauses,omitempty"`   // rollback, adopted: the rollout is paused by it

@@ -44,6 +44,7 @@ type State struct {
 	LastTx    string
 	Boot      string
 	WasBack   []string // groups that were back in alert when the table went
+	Unread    string   // revision that was put in force and not read back since; "" none
 	Gone      bool     // what was confirmed is not in force: the table is gone from the kernel, or a boot restored an older step
 	Out       bool     // everything was taken out of the kernel on purpose
 	Drift     string   // words; "" none
@@ -160,6 +161,9 @@ func (s *State) apply(r Record) {
 	}
 	if r.Tx != "" {
 		s.Tx[r.Tx] = true
+	}
+	if id, ok := r.unread(); ok {
+		s.Unread = id
 	}
 	if r.Nonce != "" {
 		s.Nonces[r.Nonce] = true

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"weir/cmd/weir/internal/api"
+	"weir/nft"
+	"weir/nft/kernel"
 	"weir/phases"
 	"weir/phases/audit"
 	"weir/store"
@@ -36,6 +38,16 @@ func (l *logged) Append(r phases.Record) (phases.Record, error) {
 func stopwatch() func() time.Duration {
 	start := time.Now()
 	return func() time.Duration { return time.Since(start) }
+}
+
+// compare reads the whole table back, and says in what it is not a revision's.
+func (d *Daemon) compare(ctx context.Context, r nft.Revision, known []string) ([]nft.Difference, error) {
+	want, err := kernel.NewWant([]nft.Revision{r}, known)
+	if err != nil {
+		return nil, err
+	}
+	diffs, _, err := d.kernel.Compare(ctx, want, true)
+	return diffs, err
 }
 
 func (d *Daemon) openAudit() {

@@ -158,7 +158,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.machine, err = phases.Open(phases.Parts{
 		Kernel: d.kernel, Journal: dated{&logged{&mirrored{d.journal, filepath.Join(d.cfg.State, "history.jsonl")}, d}, &d.clock}, Files: d.files,
-		Log: d.audit.log, Stopwatch: stopwatch,
+		Log: d.audit.log, Stopwatch: stopwatch, Compare: d.compare,
 		Parse: func(text []byte) (plans.Plan, error) {
 			p, err := plans.Parse("the registered plan", text)
 			if err != nil {
@@ -290,6 +290,11 @@ func (d *Daemon) tick(ctx context.Context) {
 	}
 	if _, err := d.recover(ctx, now); err != nil {
 		complain("cannot read the kernel", err)
+	}
+	if r, err := d.machine.Held(ctx, now); err != nil {
+		complain("cannot read back what is in force", err)
+	} else if r != nil && r.Held == "" {
+		d.log.Error(r.Words)
 	}
 	d.heartbeat(now)
 	if err := d.report(ctx, now); err != nil {
