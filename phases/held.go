@@ -78,7 +78,7 @@ func (r Record) unread() (string, bool) {
 			return r.Trial, r.Done
 		}
 		return r.Revision, r.Done && r.Op != OpGroup
-	case Lapsed, Adopted:
+	case Lapsed, Adopted, Booted:
 		return r.Revision, true
 	case Emptied, TakenOut:
 		return "", true

@@ -122,6 +122,17 @@ func Fold(records []Record) State {
 	return s
 }
 
+// Replay is Fold with a look at the state after each record. each neither keeps
+// nor changes the state.
+func Replay(records []Record, each func(s *State, r Record)) {
+	s := State{}
+	s.init()
+	for _, r := range records {
+		s.apply(r)
+		each(&s, r)
+	}
+}
+
 func (s *State) init() {
 	s.Heads, s.Void, s.Back = map[string]Head{}, map[string]Void{}, map[string]bool{}
 	s.Listed = map[string]time.Time{}

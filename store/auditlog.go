@@ -197,6 +197,15 @@ func (l *AuditLog) Checkpoint(machine string, now time.Time) (audit.Signed, bool
 	return s, true, nil
 }
 
+// SignText signs another text with the machine's key; namespace says of which
+// kind it is.
+func (l *AuditLog) SignText(namespace string, text []byte) ([]byte, error) {
+	if l.key == nil {
+		return nil, l.broken
+	}
+	return audit.SignText(namespace, text, l.key)
+}
+
 // Key is the public key that checkpoints are verified with, nil where it cannot
 // be read.
 func (l *AuditLog) Key() audit.Public {

@@ -16,6 +16,7 @@ import (
 
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/exit"
+	"weir/cmd/weir/internal/report"
 	"weir/phases"
 	"weir/phases/audit"
 	"weir/plans"
@@ -32,11 +33,12 @@ syslog, and to the witness that the trust file names.
 
   weir audit log --since 24h
   weir audit verify --against old-checkpoints
-  weir audit key > machine.allowed      for ssh-keygen -Y verify`,
+  weir audit key > machine.allowed      for ssh-keygen -Y verify
+  weir audit report > report            for somebody who has no weir`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(auditLog(e), auditVerify(e), auditKey(e))
+	c.AddCommand(auditLog(e), auditVerify(e), auditReport(e), auditKey(e))
 	return c
 })
 
@@ -120,7 +122,7 @@ func program(a phases.Actor) string {
 // switched is the revision before and after.
 func switched(r phases.Record) string {
 	switch r.Kind {
-	case phases.Seen, phases.Lapsed, phases.Adopted, phases.Emptied, phases.TakenOut:
+	case phases.Seen, phases.Lapsed, phases.Adopted, phases.Booted, phases.Emptied, phases.TakenOut:
 	default:
 		return "-"
 	}
@@ -258,7 +260,7 @@ func auditKey(e *env) *cobra.Command {
 			if err != nil {
 				return exit.Errorf(exit.Failed, "%w: %s", err, a.Broken)
 			}
-			fmt.Fprint(e.out, audit.Allowed(key))
+			fmt.Fprint(e.out, audit.Allowed(key, audit.Version, report.Version))
 			return nil
 		},
 	}

@@ -89,6 +89,7 @@ func params(masquerade bool, dir string) testscript.Params {
 			"probes": cmdProbes, "restored": cmdRestored, "garbage": cmdGarbage, "addr": cmdAddr, "ruleset": cmdRuleset, "recur": cmdRecur, "cmpout": cmdCmpout,
 			"webhook": cmdWebhook,
 			"lured":   cmdLured, "refused": cmdRefused, "lure": cmdLure, "cut": cmdCut, "reboot": cmdReboot,
+			"checker": cmdChecker, "tampered": cmdTampered, "forged": cmdForged,
 		},
 	}
 }

@@ -44,7 +44,7 @@ var ErrForm = errors.New("this is not a checkpoint")
 var ErrSignature = errors.New("the machine's key did not sign this checkpoint")
 
 // Sign signs a checkpoint. at is kept in whole seconds.
-func Sign(c Checkpoint, key ssh.Signer) (Signed, error) {
+func Sign(c Checkpoint, key Key) (Signed, error) {
 	sig, err := sshsig.Sign(bytes.NewReader(c.Text()), key, sshsig.HashSHA512, Version)
 	if err != nil {
 		return Signed{}, fmt.Errorf("cannot sign a checkpoint: %w", err)
@@ -112,10 +112,12 @@ func parseSignature(blob []byte) (sig *sshsig.Signature, err error) {
 }
 
 // Armoured is the signature as "ssh-keygen -Y verify -s" reads it.
-func (s Signed) Armoured() []byte {
+func (s Signed) Armoured() []byte { return armour(s.blob) }
+
+func armour(blob []byte) []byte {
 	var b strings.Builder
 	b.WriteString("-----BEGIN SSH SIGNATURE-----\n")
-	for t := base64.StdEncoding.EncodeToString(s.blob); t != ""; {
+	for t := base64.StdEncoding.EncodeToString(blob); t != ""; {
 		n := min(70, len(t))
 		b.WriteString(t[:n] + "\n")
 		t = t[n:]
@@ -124,18 +126,29 @@ func (s Signed) Armoured() []byte {
 	return []byte(b.String())
 }
 
-// Verify is nil where the key signed exactly this checkpoint.
-func (s Signed) Verify(key ssh.PublicKey) error { return verify(s.Text(), s.blob, key) }
+// SignText signs a text of another kind than a checkpoint, which its namespace
+// keeps apart, and returns the armoured signature.
+func SignText(namespace string, text []byte, key Key) ([]byte, error) {
+	if namespace == Version {
+		return nil, fmt.Errorf("cannot sign: %s is for checkpoints", namespace)
+	}
+	sig, err := sshsig.Sign(bytes.NewReader(text), key, sshsig.HashSHA512, namespace)
+	if err != nil {
+		return nil, fmt.Errorf("cannot sign: %w", err)
+	}
+	return armour(sig.Marshal()), nil
+}
 
-func verify(text, blob []byte, key ssh.PublicKey) error {
-	sig, err := parseSignature(blob)
+// Verify is nil where the key signed exactly this checkpoint.
+func (s Signed) Verify(key Public) error {
+	sig, err := parseSignature(s.blob)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSignature, err)
 	}
 	if !bytes.Equal(sig.PublicKey.Marshal(), key.Marshal()) {
 		return fmt.Errorf("%w: it is of %s, not of %s", ErrSignature, ssh.FingerprintSHA256(sig.PublicKey), ssh.FingerprintSHA256(key))
 	}
-	if err := sshsig.Verify(bytes.NewReader(text), sig, key, sig.HashAlgorithm, Version); err != nil {
+	if err := sshsig.Verify(bytes.NewReader(s.Text()), sig, key, sig.HashAlgorithm, Version); err != nil {
 		return fmt.Errorf("%w: %w", ErrSignature, err)
 	}
 	return nil

@@ -57,10 +57,14 @@ func ParsePublic(line string) (ssh.PublicKey, error) {
 	return key, nil
 }
 
-// Allowed is the file that "ssh-keygen -Y verify -f" reads.
-func Allowed(key ssh.PublicKey) string {
-	return fmt.Sprintf("machine namespaces=%q %s\n", Version, PublicText(key))
+// Allowed is the file that "ssh-keygen -Y verify -f" reads, for the signatures
+// of these namespaces.
+func Allowed(key Public, namespaces ...string) string {
+	return fmt.Sprintf("machine namespaces=%q %s\n", strings.Join(namespaces, ","), PublicText(key))
 }
+
+// Fingerprint is a key's, as "ssh-keygen -l" prints it.
+func Fingerprint(key Public) string { return ssh.FingerprintSHA256(key) }
 
 // Key is what a machine signs with.
 type Key = ssh.Signer

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"weir/cmd/weir/internal/report"
 	"weir/nft"
 	"weir/phases"
 	"weir/phases/approval"
@@ -415,4 +416,17 @@ type AuditPart struct {
 	Broken      string          `json:"broken,omitempty"`      // why the log does not hold
 	Checkpoints []string        `json:"checkpoints,omitempty"` // lines
 	Journal     []audit.Problem `json:"journal,omitempty"`     // in what the log is not the journal
+}
+
+// Report is an audit report: the large parts, the log and the frozen steps, are
+// asked for one by one.
+type Report struct {
+	Size      uint64        `json:"size"` // leaves in the part log
+	Parts     []report.Part `json:"parts"`
+	Signature []byte        `json:"signature"`
+}
+
+// FrozenFile is the file of a frozen step, verbatim.
+type FrozenFile struct {
+	Text []byte `json:"text"`
 }

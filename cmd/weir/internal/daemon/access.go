@@ -23,11 +23,11 @@ const everybody = "-"
 // rights is what each verb needs.
 var rights = map[string]string{
 	"status": plans.MayRead, "history": plans.MayRead, "frozen": plans.MayRead, "preview": plans.MayRead, "explain": plans.MayRead,
-	"statement": plans.MayRead, "trust": plans.MayRead, "unblocks": plans.MayRead, "audit": plans.MayRead,
+	"statement": plans.MayRead, "trust": plans.MayRead, "unblocks": plans.MayRead, "audit": plans.MayRead, "frozenfile": plans.MayRead,
 
 	"flows": plans.MayTraffic, "ports": plans.MayTraffic, "endpoints": plans.MayTraffic, "coverage": plans.MayTraffic, "evidence": plans.MayTraffic,
 	"lines": plans.MayTraffic, "why": plans.MayTraffic, "findings": plans.MayTraffic,
-	"openings": plans.MayTraffic,
+	"openings": plans.MayTraffic, "report": plans.MayTraffic,
 
 	"apply": plans.MayOperate, "request": plans.MayOperate, "advance": plans.MayOperate, "confirm": plans.MayOperate, "rollback": plans.MayOperate,
 	"noticed": plans.MayOperate, "pause": plans.MayOperate, "resume": plans.MayOperate, "restore": plans.MayOperate, "remove": plans.MayOperate,

@@ -57,6 +57,8 @@ func (d *Daemon) verbs() map[string]api.Handler {
 		"wider":      verb(d, d.wider),
 		"audit":      verb(d, d.auditPart),
 		"ticket":     verb(d, d.ticket),
+		"frozenfile": verb(d, d.frozenFile),
+		"report":     d.auditReport,
 	}
 }
 
