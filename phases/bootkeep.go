@@ -1,6 +1,7 @@
 package phases
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +46,10 @@ func (m *Machine) KeepBoot(now time.Time) error {
 		want.OnBoot = p.OnBoot
 	}
 	if m.boot != nil && m.boot.same(want) {
-		return nil
+		// A rollback without the daemon writes, too.
+		if now, err := m.Boots.GetChoice(); err == nil && bytes.Equal(now, m.choice) {
+			return nil
+		}
 	}
 	spent := maps.Clone(s.Nonces)
 	if m.boot != nil {
@@ -72,7 +76,7 @@ func (m *Machine) putBoot(b Boot) error {
 	if err := m.Boots.PutBoot(snapshot, choice); err != nil {
 		return err
 	}
-	m.boot = &b
+	m.boot, m.choice = &b, choice
 	if len(missing) > 0 {
 		return fmt.Errorf("it lacks the ways back to %v", missing)
 	}
@@ -108,7 +112,7 @@ func (m *Machine) ReadBoot() error {
 	} else if c.OnBoot != b.OnBoot || c.From != b.From || c.Off != (b.Digest == "") || !slices.Equal(c.Back, b.Back) || c.ByHand != b.ByHand {
 		return fmt.Errorf("%w: the file beside it says something else", ErrBoot)
 	}
-	m.boot = &b
+	m.boot, m.choice = &b, choice
 	return nil
 }
 

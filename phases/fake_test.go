@@ -172,6 +172,8 @@ func (w *world) GetBoot() (snapshot, choice []byte, err error) {
 	return w.snapshot, w.choice, nil
 }
 
+func (w *world) GetChoice() ([]byte, error) { return w.choice, nil }
+
 func (w *world) DropBoot() error {
 	return w.do(func() error { w.writes--; w.snapshot, w.choice = nil, nil; return nil })
 }

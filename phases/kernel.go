@@ -50,6 +50,8 @@ type Files interface {
 type Boots interface {
 	// GetBoot returns both; os.ErrNotExist where there is no snapshot.
 	GetBoot() (snapshot, choice []byte, err error)
+	// GetChoice returns the small file alone; empty where there is none.
+	GetChoice() ([]byte, error)
 	// PutBoot replaces both: the old or the new, durable on return.
 	PutBoot(snapshot, choice []byte) error
 	// DropBoot removes both.

@@ -44,15 +44,16 @@ type Parts struct {
 // that it decides on what is, not on what was.
 type Machine struct {
 	Parts
-	state State
-	plan  plans.Plan
-	old   map[string]plans.Plan // plans that were registered earlier and are still in force, by hash
-	look  nft.Look
-	trust trust
-	boot  *Boot                // what Boots is known to keep; nil: not read, or nothing
-	off   string               // why weir is switched off; "" it is not
-	ways  error                // what is missing of the ways back from what is in force
-	run   func() time.Duration // of the intent that is being carried out; nil: none
+	state  State
+	plan   plans.Plan
+	old    map[string]plans.Plan // plans that were registered earlier and are still in force, by hash
+	look   nft.Look
+	trust  trust
+	boot   *Boot                // what Boots is known to keep; nil: not read, or nothing
+	choice []byte               // the file beside it
+	off    string               // why weir is switched off; "" it is not
+	ways   error                // what is missing of the ways back from what is in force
+	run    func() time.Duration // of the intent that is being carried out; nil: none
 
 	places struct { // the last answer of carried, which is asked often
 		key     string

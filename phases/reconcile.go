@@ -43,7 +43,8 @@ func Reconcile(s State, look nft.Look, now time.Time) []Record {
 		}
 		add(r)
 	}
-	if look.Stale {
+	acted := slices.Contains([]nft.TxKind{nft.TxRollback, nft.TxHold, nft.TxGroup}, look.Kind) && !s.Tx[look.Tx]
+	if look.Stale && !acted && look.Tx != s.Copy {
 		// What it holds was saved in another boot, and so is what it says of a trial.
 		if s.StableID != "" || s.Trial != nil || !s.Gone && s.Stable != "" {
 			add(Record{Kind: Emptied, Words: "another program loaded a copy of weir's table that was saved before the machine was started; it counts for nothing, and what it denies nobody has approved: weir restore replaces it, weir rollback --to off opens it"})
@@ -106,6 +107,7 @@ func Reconcile(s State, look nft.Look, now time.Time) []Record {
 		default:
 			r.Words = fmt.Sprintf("changed without the journal: the kernel holds %s", name)
 		}
+		r.Copy = look.Stale
 		add(r)
 	}
 	return out

@@ -113,6 +113,7 @@ type Record struct {
 	Held     string        `json:"held,omitempty"`     // noted: the hash of the frozen part that the kernel was read back to hold, exactly
 	Line     string        `json:"line,omitempty"`     // answered, noted: what it is about
 	Answer   string        `json:"answer,omitempty"`   // answered: needed, not-needed, never
+	Copy     bool          `json:"copy,omitempty"`     // adopted: done in a copy of the table that another program had saved and loaded
 	Pauses   bool          `json:"pauses,omitempty"`   // rollback, adopted: the rollout is paused by it
 
 	Statement  []byte   `json:"statement,omitempty"`  // approved, denied, trusted: what was signed

@@ -46,6 +46,7 @@ type State struct {
 	WasBack   []string // groups that were back in alert when the table went
 	Unread    string   // revision that was put in force and not read back since; "" none
 	Gone      bool     // what was confirmed is not in force: the table is gone from the kernel, or a boot restored an older step
+	Copy      string   // the transaction by which somebody went back in a saved copy of the table; "" none
 	Out       bool     // everything was taken out of the kernel on purpose
 	Drift     string   // words; "" none
 	Openings  []Opening
@@ -227,6 +228,9 @@ func (s *State) apply(r Record) {
 		}
 		s.Trial, s.LastLapse = nil, true
 	case Adopted:
+		if r.Copy {
+			s.Copy = r.Tx
+		}
 		s.adopt(r)
 	case Emptied:
 		if t := s.Trial; t != nil && !t.Brownout {

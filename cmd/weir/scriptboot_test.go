@@ -45,7 +45,7 @@ func cmdReboot(ts *testscript.TestScript, neg bool, args []string) {
 	for name, text := range map[string]string{"boot_id": fmt.Sprintf("%08d-1111-4222-8333-444444444444\n", w.boots), "cmdline": line + "\n", "kmsg": ""} {
 		ts.Check(os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
 	}
-	for _, name := range []string{"passwd", "group", "machine-id"} {
+	for _, name := range []string{"passwd", "group", "machine-id", "protocols", "services"} {
 		data, err := os.ReadFile("/etc/" + name)
 		ts.Check(err)
 		ts.Check(os.WriteFile(filepath.Join(dir, "etc", name), data, 0o644))

@@ -13,10 +13,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
-
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/notify"
+	"weir/cmd/weir/internal/sd"
 	"weir/nft/capture"
 	"weir/nft/kernel"
 	"weir/phases"
@@ -123,7 +122,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	srv := &api.Server{Verbs: d.verbs(), Allow: func(p api.Peer, verb string) error { return d.access.Load().allow(p, verb) }}
 	d.openSocket(d.access.Load())
 	go func() { served <- srv.Serve(ctx, l); cancel() }()
-	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+	if err := sd.Notify(sd.Ready); err != nil {
 		d.log.Warn("cannot tell systemd that the daemon is ready", "error", err)
 	}
 	d.log.Info("ready", "socket", cfg.Socket, "state", cfg.State)
@@ -131,6 +130,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		cfg.Ready()
 	}
 	d.loop(ctx)
+	if err := sd.Notify(sd.Stopping); err != nil {
+		d.log.Warn("cannot tell systemd that the daemon ends", "error", err)
+	}
 	cancel()
 	d.stopHoneypot(context.WithoutCancel(ctx))
 	d.stopReaders()
@@ -237,7 +239,11 @@ func (d *Daemon) planChanged() {
 func (d *Daemon) loop(ctx context.Context) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
-	watchdog, _ := daemon.SdWatchdogEnabled(false)
+	var complainOnce sync.Once
+	watchdog, err := sd.Watchdog()
+	if err != nil {
+		d.log.Warn("nobody watches over the daemon", "error", err)
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -255,7 +261,9 @@ func (d *Daemon) loop(ctx context.Context) {
 		case <-t.C:
 			d.tick(ctx)
 			if watchdog > 0 {
-				daemon.SdNotify(false, daemon.SdNotifyWatchdog)
+				if err := sd.Notify(sd.Alive); err != nil {
+					complainOnce.Do(func() { d.log.Error("systemd does not hear that the daemon lives, and will end it", "error", err) })
+				}
 			}
 		}
 	}
