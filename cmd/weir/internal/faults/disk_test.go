@@ -27,7 +27,7 @@ func ownDisk(t testing.TB, size string) string {
 	}
 	must(t, unix.Unshare(unix.CLONE_FS|unix.CLONE_NEWNS))
 	must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
-	must(t, unix.Mount("weir-faults", dir, "tmpfs", 0, "size="+size))
+	must(t, unix.Mount("weir-faults", dir, "tmpfs", 0, "mode=0700,size="+size))
 	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
 	return dir
 }

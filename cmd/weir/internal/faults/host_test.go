@@ -114,7 +114,7 @@ func (h *host) smallDisk(size string) int {
 	h.t.Helper()
 	h.sock = filepath.Join(folder(h.t), "weir.sock")
 	h.env = append(h.env, "WEIR_SOCKET="+h.sock)
-	c := h.lab.net.Gateway.Command("unshare", "--mount", "sh", "-c", "mount -t tmpfs -o size="+size+" weir-faults $WEIR_STATE && exec "+h.bin+" daemon")
+	c := h.lab.net.Gateway.Command("unshare", "--mount", "sh", "-c", "mount -t tmpfs -o mode=0700,size="+size+" weir-faults $WEIR_STATE && exec "+h.bin+" daemon")
 	must(h.t, h.launchAs(c))
 	return c.Process.Pid
 }
