@@ -41,6 +41,7 @@ var may = map[string][]string{
 	"phases/refactor":              {"phases/policy", "phases/monitor", "plans"},
 	"phases/watch":                 {"phases/monitor", "phases/finding", "plans", "phases/policy"},
 	"phases/expect":                {"phases/policy", "phases/compile", "phases/enforce", "phases/refactor", "plans"}, // a plan's tests
+	"phases/suggest":               {"phases/monitor", "phases/enforce", "plans"},                                     // flows to proposals
 	"phases/approval":              {"plans"},                                                                         // what a signer signs
 	"phases/audit":                 {},                                                                                // a Merkle tree, and what a machine signs
 	"phases/rehearse":              {"phases/compile", "phases/compile/oracle", "nft", "nft/eval"},                    // packets, and what has to become of them

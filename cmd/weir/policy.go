@@ -7,7 +7,7 @@ import (
 var _ = register(func(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "policy",
-		Short: "what existing rules amount to: infer, compare, query, matrix",
+		Short: "what existing rules amount to: infer, compare, query, matrix, suggest",
 		Long: `Reads rules that are there already and says what they amount to. Needs no daemon
 and no rights, and changes nothing. A FILE is one of these, told by its content:
 
@@ -21,7 +21,7 @@ ipset save wrote: --sets FILE. What the header of a packet does not decide (a
 uid, a mark, a rate) is a question of its own, never guessed; what is not
 understood is named with its line on stderr.`,
 	}
-	c.AddCommand(e.policyInfer("infer"), e.policyCompare("compare"), e.policyQuery(), e.policyMatrix())
+	c.AddCommand(e.policyInfer("infer"), e.policyCompare("compare"), e.policyQuery(), e.policyMatrix(), e.policySuggest())
 	return c
 })
 

@@ -17,8 +17,8 @@ import (
 
 // Replace returns the policy in which the rules of the refactoring's groups are
 // the plan's, and what the new policy allows beyond the old one (widens) and no
-// longer (narrows). The rules of every other group are left as they are, in
-// their order.
+// longer (narrows). The rules of every other group, and what the plan declares,
+// are left as they are, in their order.
 func Replace(p policy.Policy, plan plans.Plan, r plans.Refactor) (out policy.Policy, widens, narrows []policy.Box, err error) {
 	if out, err = Apply(p, plan, r); err != nil {
 		return policy.Policy{}, nil, nil, err
