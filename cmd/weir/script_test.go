@@ -53,7 +53,8 @@ func TestMain(m *testing.M) {
 //	until SECONDS match REGEXP gw …  and until its stdout matches
 //	save NAME                    keep stdout's last word
 //
-// and those of scriptboot_test.go, scriptlab_test.go, honeypot_test.go and notify_test.go.
+// and those of scriptboot_test.go, scriptlab_test.go, ftplab_test.go,
+// honeypot_test.go and notify_test.go.
 func TestScript(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, params(false, "testdata"))
@@ -85,7 +86,7 @@ func params(masquerade bool, dir string) testscript.Params {
 			"lab": cmdLab, "gw": cmdGW, "start": cmdStart, "kill9": cmdKill, "reach": cmdReach,
 			"denied": cmdDenied, "open": cmdOpen, "alive": cmdAlive, "dead": cmdDead, "until": cmdUntil,
 			"save": cmdSave, "client": cmdClient, "serve": cmdServe, "signal": cmdSignal, "upto": cmdUpto,
-			"foreign": cmdForeign, "rules": cmdRules, "sysctls": cmdSysctls, "forget": cmdForget, "arrives": cmdArrives,
+			"ftp": cmdFTP, "foreign": cmdForeign, "rules": cmdRules, "sysctls": cmdSysctls, "forget": cmdForget, "arrives": cmdArrives,
 			"probes": cmdProbes, "restored": cmdRestored, "garbage": cmdGarbage, "addr": cmdAddr, "ruleset": cmdRuleset, "recur": cmdRecur, "cmpout": cmdCmpout,
 			"webhook": cmdWebhook,
 			"lured":   cmdLured, "refused": cmdRefused, "lure": cmdLure, "cut": cmdCut, "reboot": cmdReboot,
