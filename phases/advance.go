@@ -33,6 +33,8 @@ func (m *Machine) arm(ctx context.Context, now time.Time, by Actor, digest strin
 		return nil, fail(fmt.Errorf("%w (%s: %s)", ErrPaused, m.state.Pause.By.Name, m.state.Pause.Words))
 	case m.state.Drift != "":
 		return nil, fail(fmt.Errorf("%w: %s", ErrDrift, m.state.Drift))
+	case m.state.Foreign != nil:
+		return nil, fail(fmt.Errorf("%w: %s; put it back: weir diff --restore", ErrDrift, m.state.Foreign.Words))
 	}
 	h, err := m.waiting(digest)
 	if err != nil {
@@ -153,6 +155,8 @@ func (m *Machine) Confirm(ctx context.Context, now time.Time, by Actor) error {
 		return fail(ErrBrownout)
 	case m.state.Pause != nil:
 		return fail(fmt.Errorf("%w (%s: %s)", ErrPaused, m.state.Pause.By.Name, m.state.Pause.Words))
+	case m.state.Foreign != nil:
+		return fail(fmt.Errorf("%w: %s; put it back: weir diff --restore", ErrDrift, m.state.Foreign.Words))
 	case t.Emergency != "":
 		// The quorum signs afterwards, or it is void.
 		if h, err = m.waiting(t.Digest); err != nil {

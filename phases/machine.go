@@ -37,6 +37,10 @@ type Parts struct {
 	// by element; known are the ids of what else may be loaded. nil: Held does nothing.
 	Compare   func(ctx context.Context, r nft.Revision, known []string) ([]nft.Difference, error)
 	Stopwatch func() func() time.Duration // starts one that says how long it has run; nil: nothing is measured
+
+	// Who lists the processes that changed the ruleset up to a generation, since
+	// it was last as it should be; nil: nobody knows.
+	Who func(ctx context.Context, gen uint32) []Process
 }
 
 // Machine owns a rollout. It is not safe for concurrent use: one goroutine
@@ -151,6 +155,11 @@ func (m *Machine) RecoverTook(ctx context.Context, now time.Time, by Actor, took
 		}
 		if r.Kind == Seen && m.run != nil {
 			r.Took = m.run()
+		}
+		if (r.Kind == Adopted || r.Kind == Emptied) && m.Who != nil {
+			if r.Processes = m.Who(ctx, look.Gen); len(r.Processes) > 0 {
+				r.Words += ": by " + processes(r.Processes)
+			}
 		}
 		r, err := m.append(r)
 		if err != nil {

@@ -16,6 +16,7 @@ const (
 	OpenForeign  OpenKind = "foreign"  // somebody else changed or took what is weir's
 	OpenReboot   OpenKind = "reboot"   // the kernel began anew
 	OpenRemoved  OpenKind = "removed"  // weir was taken out
+	OpenDrift    OpenKind = "drift"    // somebody else changed a part of the table
 )
 
 // Opening is a time in which groups were more open than was last approved.
@@ -95,7 +96,7 @@ func (s *State) close(at time.Time) {
 		still := slices.DeleteFunc(s.moreOpen(o.Digest, now), func(g string) bool {
 			return !slices.Contains(o.Groups, g) || !slices.ContainsFunc(now, func(t Target) bool { return t.Group == g })
 		})
-		if o.End.IsZero() && len(still) == 0 {
+		if o.End.IsZero() && o.Kind != OpenDrift && len(still) == 0 {
 			o.End = at
 		}
 	}
@@ -107,7 +108,7 @@ func (s *State) close(at time.Time) {
 func (s *State) settle(at time.Time) {
 	for i := range s.Openings {
 		o := &s.Openings[i]
-		if o.Open() && !slices.ContainsFunc(o.Groups, func(g string) bool { return s.Back[g] }) {
+		if o.Open() && o.Kind != OpenDrift && !slices.ContainsFunc(o.Groups, func(g string) bool { return s.Back[g] }) {
 			o.Settled = at
 		}
 	}

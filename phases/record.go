@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"weir/nft"
 )
 
 // Kind is what a journal record says. Text on disk; unknown text is an error
@@ -29,6 +31,8 @@ const (
 	Drilled   Kind = "drilled"  // the unblock procedure was exercised
 	Answered  Kind = "answered" // a line was answered by a person
 	Noted     Kind = "noted"    // exceptions, quarantines and other daily work
+	Drifted   Kind = "drift"    // somebody else changed what the table holds
+	Mended    Kind = "mended"   // it holds again what was recorded
 	Trusted   Kind = "trusted"  // a trust file was used for the first time, or changed by its quorum
 )
 
@@ -42,6 +46,7 @@ const (
 	OpRollback Op = "rollback"
 	OpGroup    Op = "group"   // one group back to alert
 	OpRestore  Op = "restore" // the confirmed step again, after the table was gone
+	OpRepair   Op = "repair"  // what somebody else changed, back to what was recorded
 )
 
 // NoLogin is the login uid of a process that no login session started.
@@ -116,6 +121,10 @@ type Record struct {
 	Copy     bool          `json:"copy,omitempty"`     // adopted: done in a copy of the table that another program had saved and loaded
 	Pauses   bool          `json:"pauses,omitempty"`   // rollback, adopted: the rollout is paused by it
 
+	Since     time.Time        `json:"since,omitzero"`      // drift, mended: not later than the change
+	Processes []Process        `json:"processes,omitempty"` // drift, adopted, emptied: who, as the kernel named them
+	Changes   []nft.Difference `json:"changes,omitempty"`   // drift: all that differs now
+
 	Statement  []byte   `json:"statement,omitempty"`  // approved, denied, trusted: what was signed
 	Signature  []byte   `json:"signature,omitempty"`  // approved, denied: armoured, as ssh-keygen wrote it
 	Signatures [][]byte `json:"signatures,omitempty"` // trusted
@@ -128,7 +137,7 @@ type Record struct {
 	TrustText  []byte   `json:"trustText,omitempty"`  // trusted: its bytes
 }
 
-var kinds = []Kind{Applied, Requested, Approved, Denied, Intent, Seen, Lapsed, Adopted, Emptied, Booted, TakenOut, Paused, Resumed, Drilled, Answered, Noted, Trusted}
+var kinds = []Kind{Applied, Requested, Approved, Denied, Intent, Seen, Lapsed, Adopted, Emptied, Booted, TakenOut, Paused, Resumed, Drilled, Answered, Noted, Drifted, Mended, Trusted}
 
 // UnmarshalText refuses unknown text: a newer weir wrote it.
 func (k *Kind) UnmarshalText(b []byte) error {
@@ -141,7 +150,7 @@ func (k *Kind) UnmarshalText(b []byte) error {
 
 // UnmarshalText refuses unknown text.
 func (o *Op) UnmarshalText(b []byte) error {
-	if !slices.Contains([]Op{"", OpArm, OpConfirm, OpRollback, OpGroup, OpRestore}, Op(b)) {
+	if !slices.Contains([]Op{"", OpArm, OpConfirm, OpRollback, OpGroup, OpRestore, OpRepair}, Op(b)) {
 		return fmt.Errorf("cannot read a journal record with the operation %q: a newer weir wrote it", b)
 	}
 	*o = Op(b)

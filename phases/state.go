@@ -49,6 +49,7 @@ type State struct {
 	Copy      string   // the transaction by which somebody went back in a saved copy of the table; "" none
 	Out       bool     // everything was taken out of the kernel on purpose
 	Drift     string   // words; "" none
+	Foreign   *Foreign // what somebody else changed in the table; nil: nothing
 	Openings  []Opening
 }
 
@@ -232,7 +233,12 @@ func (s *State) apply(r Record) {
 			s.Copy = r.Tx
 		}
 		s.adopt(r)
+	case Drifted:
+		s.drifted(r)
+	case Mended:
+		s.mended(r.At)
 	case Emptied:
+		s.mended(r.At)
 		if t := s.Trial; t != nil && !t.Brownout {
 			s.open(r, OpenLapse, t.Digest, s.moreOpen(t.Digest, s.effective()))
 		}
@@ -248,6 +254,7 @@ func (s *State) apply(r Record) {
 	case Booted:
 		s.booted(r)
 	case TakenOut:
+		s.mended(r.At)
 		s.Gone, s.Drift, s.WasBack, s.Out = false, "", nil, true
 		s.rolledBack("", "", nil, r, OpenRemoved)
 		s.Back = map[string]bool{}
@@ -279,7 +286,7 @@ func (s *State) signed(r Record) {
 // done applies the outcome of an intent that the kernel shows.
 func (s *State) done(i, seen Record) {
 	s.Gone, s.Out, s.LastTx, s.LastLapse = false, false, i.Tx, false
-	if i.Op != OpArm && i.Op != OpGroup {
+	if i.Op != OpArm && i.Op != OpGroup && i.Op != OpRepair {
 		s.Drift = "" // every map was written
 	}
 	if i.Emergency != "" || len(i.Uses) > 0 {

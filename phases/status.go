@@ -29,6 +29,7 @@ type Status struct {
 	Gone      bool       `json:"gone,omitempty"`    // the kernel is empty though something was confirmed
 	Unknown   bool       `json:"unknown,omitempty"` // an intent has no outcome yet
 	Drift     string     `json:"drift,omitempty"`
+	Foreign   *Foreign   `json:"foreign,omitempty"`  // what somebody else changed in the table
 	Ways      string     `json:"ways,omitempty"`     // what is missing of the ways back
 	Openings  []Opening  `json:"openings,omitempty"` // that go on and that nobody approved since
 	Overdue   []Overdue  `json:"overdue,omitempty"`
@@ -86,7 +87,7 @@ func (m *Machine) Status(now time.Time, f Facts) Status {
 	s := m.state
 	out := Status{
 		Plan: s.Plan, PlanName: m.plan.Name, Back: m.back(), Lapsed: s.LastLapse, Paused: s.Pause, Gone: s.Gone, Unknown: s.Intent != nil,
-		Drift: s.Drift, Revision: s.StableID, Drill: s.Drill, BootID: s.Boot, Off: m.off,
+		Drift: s.Drift, Foreign: s.Foreign, Revision: s.StableID, Drill: s.Drill, BootID: s.Boot, Off: m.off,
 	}
 	if m.ways != nil {
 		out.Ways = m.ways.Error()

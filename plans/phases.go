@@ -223,6 +223,7 @@ func (d *decoder) rest(root *node) {
 	p.ConfirmWithin = d.duration(root.get("confirmWithin"), 10*time.Minute, oneSecond, time.Hour)
 	p.OnBoot = strOr(root.get("onBoot"), OnBootRestore)
 	d.approvals(root.get("approvals"))
+	p.Drift = strOr(root.get("drift"), DriftAlert)
 	c := root.get("capture")
 	p.Capture = Capture{LogGroup: port(c.get("logGroup"), 100), VerdictGroup: port(c.get("verdictGroup"), 101), HoneypotPort: port(c.get("honeypotPort"), 2323)}
 	if p.Capture.LogGroup == p.Capture.VerdictGroup {

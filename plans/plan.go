@@ -32,6 +32,7 @@ type Plan struct {
 	Watch         Watch
 	Unblock       Unblock
 	Approvals     []ApprovalRule
+	Drift         string // what becomes of what somebody else changes in the kernel: "alert" or "repair"
 	ConfirmWithin time.Duration
 	OnBoot        string // "restore" or "open": what a boot does where its snapshot is damaged
 	Capture       Capture

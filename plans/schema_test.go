@@ -68,6 +68,7 @@ approvals:
   - {steps: "enforce/*", quorum: 2, selfApproval: false, expireAfter: 10d}
 confirmWithin: 10m
 onBoot: restore
+drift: alert
 capture: {logGroup: 100, verdictGroup: 101, honeypotPort: 2323}
 notify: {every: 1h, webhooks: [{name: oncall, url: "https://alerts.example.net/weir", secretFile: /etc/weir/secret, least: page}]}
 `
@@ -104,7 +105,7 @@ var changes = map[string]any{
 	"/refactor/steps/0/allow/0/to": []any{"198.51.100.0/25"}, "/refactor/steps/0/allow/0/services": []any{"tcp/80"},
 	"/watch/report": "0 8 * * MON", "/unblock/longest": "23h", "/unblock/widest4": 25, "/unblock/widest6": 65, "/unblock/from4": 25, "/unblock/from6": 65, "/unblock/contact": "x@example.net",
 	"/approvals/0/steps": "watch", "/approvals/0/quorum": 3, "/approvals/0/selfApproval": true, "/approvals/0/expireAfter": "9d",
-	"/confirmWithin": "9m", "/onBoot": "open", "/capture/logGroup": 102, "/capture/verdictGroup": 103, "/capture/honeypotPort": 2324,
+	"/drift": "repair", "/confirmWithin": "9m", "/onBoot": "open", "/capture/logGroup": 102, "/capture/verdictGroup": 103, "/capture/honeypotPort": 2324,
 	"/notify/every": "2h", "/notify/webhooks/0/name": "noc", "/notify/webhooks/0/url": "http://127.0.0.1:9/x", "/notify/webhooks/0/secretFile": "/etc/weir/other", "/notify/webhooks/0/least": "info",
 }
 
@@ -339,6 +340,7 @@ func TestDefaultsAreThoseOfTheSchema(t *testing.T) {
 		"/unblock/longest":         FormatDuration(p.Unblock.Longest), "/unblock/widest4": js(p.Unblock.Widest4), "/unblock/widest6": js(p.Unblock.Widest6), "/unblock/from4": js(p.Unblock.From4), "/unblock/from6": js(p.Unblock.From6),
 		"/approvals/0/quorum": js(p.Approvals[0].Quorum), "/approvals/0/selfApproval": js(p.Approvals[0].SelfApproval), "/approvals/0/expireAfter": FormatDuration(p.Approvals[0].ExpireAfter),
 		"/confirmWithin": FormatDuration(p.ConfirmWithin), "/onBoot": p.OnBoot,
+		"/drift":            p.Drift,
 		"/capture/logGroup": js(p.Capture.LogGroup), "/capture/verdictGroup": js(p.Capture.VerdictGroup), "/capture/honeypotPort": js(p.Capture.HoneypotPort),
 		"/notify/every": FormatDuration(p.Notify.Every), "/notify/webhooks/0/least": p.Notify.Webhooks[0].Least,
 	}

@@ -111,6 +111,10 @@ func (e *env) showStatus(s api.Status) error {
 	if s.Drift != "" {
 		fmt.Fprintf(e.out, "drift     %s\n", safe(s.Drift))
 	}
+	if f := s.Foreign; f != nil {
+		fmt.Fprintf(e.out, "drift     since %s: %s\n", when(f.Since, now), safe(f.Words))
+		fmt.Fprintln(e.out, "          what differs: weir diff; put it back: weir diff --restore")
+	}
 	if s.Ways != "" {
 		fmt.Fprintf(e.out, "ways      not every way back can be taken: %s\n", safe(s.Ways))
 	}

@@ -188,6 +188,19 @@ type Confirmed struct {
 	Step string `json:"step"`
 }
 
+// MendArgs asks to put back what somebody else changed. Resume ends a pause
+// first: a person says so.
+type MendArgs struct {
+	Resume bool `json:"resume"`
+}
+
+// Mended says what was put back; Whole: the table, which was gone.
+type Mended struct {
+	Step    string           `json:"step"`
+	Whole   bool             `json:"whole,omitempty"`
+	Changes []nft.Difference `json:"changes,omitempty"`
+}
+
 // RollbackArgs says where to: "" one step, a step, a phase, or "off"; or one
 // group.
 type RollbackArgs struct {

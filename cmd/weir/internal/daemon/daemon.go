@@ -85,6 +85,7 @@ type Daemon struct {
 	unusable   uint64               // records without an address or a protocol
 	lastErr    string               // last complaint of the tick, so that it is said once
 	pot        pot
+	drift      driftWatch
 	judgeCache judgeCache
 	started    started
 	sessions   sessions     // into this machine, looked for when one is met
@@ -122,6 +123,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	srv := &api.Server{Verbs: d.verbs(), Allow: func(p api.Peer, verb string) error { return d.access.Load().allow(p, verb) }}
 	d.openSocket(d.access.Load())
 	go func() { served <- srv.Serve(ctx, l); cancel() }()
+	if err := d.hearChanges(ctx); err != nil {
+		d.log.Error("changes of nftables by others are looked for every half second only", "error", err)
+	}
 	if err := sd.Notify(sd.Ready); err != nil {
 		d.log.Warn("cannot tell systemd that the daemon is ready", "error", err)
 	}
@@ -136,6 +140,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	cancel()
 	d.stopHoneypot(context.WithoutCancel(ctx))
 	d.stopReaders()
+	if d.drift.ended != nil {
+		<-d.drift.ended
+	}
 	return <-served
 }
 
@@ -170,6 +177,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		},
 		Compile: compile.Compile,
 		Rand:    rand.Reader,
+		Who:     d.who,
 		Nonces:  nonceFolders(d.cfg.State, filepath.Dir(d.cfg.Socket)),
 		Boots:   boots,
 
@@ -250,6 +258,13 @@ func (d *Daemon) loop(ctx context.Context) {
 			return
 		case f := <-d.calls:
 			f()
+		case c := <-d.drift.commits:
+			d.hear(c)
+			if len(d.drift.others) > 0 || d.drift.missed.Load() {
+				if err := d.changed(ctx); err != nil {
+					d.complain("cannot compare the table with what was recorded", err)
+				}
+			}
 		case r := <-d.recs:
 			d.take(r)
 			for n := len(d.recs); n > 0; n-- {
@@ -280,22 +295,19 @@ func (d *Daemon) do(ctx context.Context, f func() error) error {
 	return <-done
 }
 
+// complain says what went wrong, once.
+func (d *Daemon) complain(what string, err error) {
+	if text := what + ": " + err.Error(); text != d.lastErr {
+		d.log.Error(what, "error", err)
+		d.lastErr = text
+	}
+}
+
 // tick looks at the kernel, books the heartbeat and writes evidence.
 func (d *Daemon) tick(ctx context.Context) {
 	now := d.cfg.Now()
 	defer d.checkpoint()
-	complain := func(what string, err error) {
-		text := ""
-		if err != nil {
-			text = what + ": " + err.Error()
-		}
-		if text != "" && text != d.lastErr {
-			d.log.Error(what, "error", err)
-		}
-		if text != "" {
-			d.lastErr = text
-		}
-	}
+	complain := d.complain
 	if _, err := d.recover(ctx, now); err != nil {
 		complain("cannot read the kernel", err)
 	}
@@ -303,6 +315,9 @@ func (d *Daemon) tick(ctx context.Context) {
 		complain("cannot read back what is in force", err)
 	} else if r != nil && r.Held == "" {
 		d.log.Error(r.Words)
+	}
+	if err := d.compareTable(ctx, now); err != nil {
+		complain("cannot compare the table with what was recorded", err)
 	}
 	d.heartbeat(now)
 	if err := d.report(ctx, now); err != nil {

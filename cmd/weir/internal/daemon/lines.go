@@ -147,7 +147,11 @@ func (d *Daemon) findings(ctx context.Context, c caller, in None) ([]finding.Fin
 	if err := d.refresh(ctx, c.now, freshFor); err != nil {
 		return nil, err
 	}
-	out := slices.Concat(monitor.Findings(&p, d.evidence, d.classes), d.visitors(), d.bootFindings(), d.shadowFindings(c.now))
+	drift, err := d.driftFindings(c.now)
+	if err != nil {
+		return nil, err
+	}
+	out := slices.Concat(monitor.Findings(&p, d.evidence, d.classes), d.visitors(), d.bootFindings(), d.shadowFindings(c.now), drift)
 	if f, pol, ok := d.judging(); ok && f.Step.Denies() {
 		rows := d.rows(c.now, statusAge)
 		out = append(out, watch.Deviations(pol, rows, f.UpTo)...)

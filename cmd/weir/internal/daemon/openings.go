@@ -52,7 +52,8 @@ func (d *Daemon) allOpenings(now time.Time, age time.Duration) ([]api.Opening, e
 	out := []api.Opening{}
 	for _, o := range d.machine.State().Openings {
 		x := api.Opening{ID: o.ID(), Kind: string(o.Kind), From: o.Begin, To: o.End, Settled: o.Settled, Groups: o.Groups, By: o.By.String(), Words: o.Words}
-		x.Unseen = o.Kind == phases.OpenForeign || o.Kind == phases.OpenReboot || o.Kind == phases.OpenRemoved
+		x.Unseen = o.Kind == phases.OpenForeign || o.Kind == phases.OpenReboot || o.Kind == phases.OpenRemoved ||
+			o.Kind == phases.OpenDrift && dormant(d.machine.State())
 		f, err := d.frozenStep(o.Digest)
 		x.Unknown = err != nil
 		sumLeft(&x, rows[x.ID], f)
@@ -301,8 +302,8 @@ func (d *Daemon) wayToClose(x api.Opening) string {
 	switch {
 	case x.Kind == unblockKind:
 		return "weir unblock --end " + x.ID
-	case s.Gone:
-		return "weir restore"
+	case s.Gone || x.Kind == string(phases.OpenDrift):
+		return mendWith(s)
 	case s.Pause != nil:
 		return "weir resume && weir request"
 	}

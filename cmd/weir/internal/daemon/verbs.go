@@ -31,6 +31,7 @@ func (d *Daemon) verbs() map[string]api.Handler {
 		"pause":      verb(d, d.pause),
 		"resume":     verb(d, d.resume),
 		"restore":    verb(d, d.restore),
+		"mend":       verb(d, d.mend),
 		"remove":     verb(d, d.remove),
 		"frozen":     verb(d, d.frozen),
 		"preview":    verb(d, d.preview),
