@@ -68,10 +68,10 @@ func (b Boot) same(o Boot) bool {
 }
 
 // Encode writes the snapshot; frozen reads the file of a frozen step. A way
-// back that cannot be read is left out and named in missing: the step itself
+// back that cannot be read is left out, and lacks says so: the step itself
 // matters more.
-func (b Boot) Encode(frozen func(digest string) ([]byte, error)) (snapshot []byte, missing []string, err error) {
-	fail := func(err error) ([]byte, []string, error) {
+func (b Boot) Encode(frozen func(digest string) ([]byte, error)) (snapshot []byte, lacks, err error) {
+	fail := func(err error) ([]byte, error, error) {
 		return nil, nil, fmt.Errorf("cannot make the boot snapshot: %w", err)
 	}
 	var body bytes.Buffer
@@ -100,7 +100,7 @@ func (b Boot) Encode(frozen func(digest string) ([]byte, error)) (snapshot []byt
 				continue
 			}
 			if _, err := add(w.Digest); err != nil {
-				missing = append(missing, w.To)
+				lacks = errors.Join(lacks, fmt.Errorf("the boot snapshot lacks the way back to %s: %w", w.To, err))
 			}
 		}
 	}
@@ -109,7 +109,7 @@ func (b Boot) Encode(frozen func(digest string) ([]byte, error)) (snapshot []byt
 		return fail(err)
 	}
 	rest := append(append(head, '\n'), body.Bytes()...)
-	return append([]byte(bootMagic+strconv.Itoa(BootVersion)+" "+hashOf(rest)+"\n"), rest...), missing, nil
+	return append([]byte(bootMagic+strconv.Itoa(BootVersion)+" "+hashOf(rest)+"\n"), rest...), lacks, nil
 }
 
 // DecodeBoot reads what Encode wrote, and verifies every byte of it: ErrBoot,
@@ -166,6 +166,12 @@ func (b Boot) part(digest string) (Frozen, error) {
 		return Frozen{}, fmt.Errorf("the boot snapshot has no step %s", digest)
 	}
 	return decodeFrozen(digest, data, false)
+}
+
+// whole says whether every way back is in the snapshot.
+func (b Boot) whole() bool {
+	f, err := b.Main()
+	return err == nil && (b.Digest == "" || !slices.ContainsFunc(f.Backouts, func(w Backout) bool { return w.Digest != "" && b.parts[w.Digest] == nil }))
 }
 
 // Rollback is the transaction that puts the snapshot in force.

@@ -48,7 +48,7 @@ func (m *Machine) KeepBoot(now time.Time) error {
 	if m.boot != nil && m.boot.same(want) {
 		// A rollback without the daemon writes, too.
 		if now, err := m.Boots.GetChoice(); err == nil && bytes.Equal(now, m.choice) {
-			return nil
+			return m.lacks
 		}
 	}
 	spent := maps.Clone(s.Nonces)
@@ -61,11 +61,11 @@ func (m *Machine) KeepBoot(now time.Time) error {
 	if err := m.putBoot(want); err != nil {
 		return fmt.Errorf("cannot keep the boot snapshot: %w; a boot would restore what was confirmed before", err)
 	}
-	return nil
+	return m.lacks
 }
 
 func (m *Machine) putBoot(b Boot) error {
-	snapshot, missing, err := b.Encode(m.Files.GetFrozen)
+	snapshot, lacks, err := b.Encode(m.Files.GetFrozen)
 	if err != nil {
 		return err
 	}
@@ -76,10 +76,7 @@ func (m *Machine) putBoot(b Boot) error {
 	if err := m.Boots.PutBoot(snapshot, choice); err != nil {
 		return err
 	}
-	m.boot, m.choice = &b, choice
-	if len(missing) > 0 {
-		return fmt.Errorf("it lacks the ways back to %v", missing)
-	}
+	m.boot, m.choice, m.lacks = &b, choice, lacks
 	return nil
 }
 
@@ -112,7 +109,10 @@ func (m *Machine) ReadBoot() error {
 	} else if c.OnBoot != b.OnBoot || c.From != b.From || c.Off != (b.Digest == "") || !slices.Equal(c.Back, b.Back) || c.ByHand != b.ByHand {
 		return fmt.Errorf("%w: the file beside it says something else", ErrBoot)
 	}
-	m.boot, m.choice = &b, choice
+	if !b.whole() {
+		return nil // it is written again
+	}
+	m.boot, m.choice, m.lacks = &b, choice, nil
 	return nil
 }
 
@@ -124,7 +124,7 @@ func (m *Machine) kept(now time.Time, opened bool, done string) error {
 	if err == nil {
 		return nil
 	}
-	if opened && m.Boots != nil {
+	if opened && m.Boots != nil && !(m.lacks != nil && errors.Is(err, m.lacks)) {
 		m.boot = nil
 		if drop := m.Boots.DropBoot(); drop != nil {
 			err = errors.Join(err, drop)

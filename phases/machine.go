@@ -54,6 +54,7 @@ type Machine struct {
 	look   nft.Look
 	trust  trust
 	boot   *Boot                // what Boots is known to keep; nil: not read, or nothing
+	lacks  error                // what the snapshot is without; nil: it is whole
 	choice []byte               // the file beside it
 	off    string               // why weir is switched off; "" it is not
 	ways   error                // what is missing of the ways back from what is in force

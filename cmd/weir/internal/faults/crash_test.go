@@ -119,6 +119,9 @@ func sweep(t *testing.T, real bool, before, struck string) {
 					t.Errorf("struck %s in %s:\nbefore %+v\nafter  %+v\nis     %+v", fired, words[i], views[i], views[i+1], got)
 				}
 				w.holds()
+				if !real && m == killAfter && n%2 == 1 {
+					w.sameAfterBoot()
+				}
 				if m == killAfter && (!real || n%2 == 0) {
 					w.goesOn()
 				}

@@ -93,6 +93,7 @@ func (w *world) holds() {
 		w.t.Fatal(err)
 	}
 	w.agrees(phases.Fold(records), approvals(records), l)
+	w.bootsWell(phases.Fold(records))
 	if err := w.j.Check(); err != nil {
 		w.t.Errorf("the journal is damaged: %v", err)
 	}

@@ -70,7 +70,7 @@ func (p *points) pass(name string, do func() error) error {
 	return fmt.Errorf("%s: %w", name, errors.Join(errInjected, p.err))
 }
 
-// brittleKernel, brittleJournal and brittleFiles are the production parts with
+// brittleKernel, brittleJournal, brittleFiles and brittleBoots are the production parts with
 // a fault point at each call.
 type brittleKernel struct {
 	phases.Kernel
@@ -141,3 +141,14 @@ func (f brittleFiles) GetFrozen(digest string) (data []byte, err error) {
 func (f brittleFiles) PutBackout(from, to string, message, text []byte) error {
 	return f.p.pass("files.PutBackout", func() error { return f.Files.PutBackout(from, to, message, text) })
 }
+
+type brittleBoots struct {
+	phases.Boots
+	p *points
+}
+
+func (b brittleBoots) PutBoot(snapshot, choice []byte) error {
+	return b.p.pass("boot.Put", func() error { return b.Boots.PutBoot(snapshot, choice) })
+}
+
+func (b brittleBoots) DropBoot() error { return b.p.pass("boot.Drop", b.Boots.DropBoot) }

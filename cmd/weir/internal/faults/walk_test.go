@@ -114,6 +114,11 @@ func (m model) after(word string, w *world) model {
 		m.trial, m.gone = "", len(m.steps) > 0
 	case "restore":
 		m.back, m.gone = m.was, false
+	case "boot":
+		m.trial = ""
+		if m.gone {
+			m.back, m.gone = m.was, false
+		}
 	}
 	return m
 }
@@ -122,9 +127,9 @@ func (m model) after(word string, w *world) model {
 func (m model) possible(w *world) []string {
 	if m.gone {
 		if m.paused {
-			return []string{"resume"}
+			return []string{"resume", "boot"}
 		}
-		return []string{"restore"}
+		return []string{"restore", "boot"}
 	}
 	var out []string
 	s := w.m.State()
@@ -149,7 +154,7 @@ func (m model) possible(w *world) []string {
 		out = append(out, "back", "hand", "raw", "delete", "back:"+m.steps[0])
 	}
 	if len(m.steps) > 0 {
-		out = append(out, "back:off")
+		out = append(out, "back:off", "boot")
 		for _, g := range stepDenies[m.step()] {
 			out = append(out, "group:"+g)
 		}
@@ -240,6 +245,9 @@ func walk(t *testing.T, g ground, r *rand.Rand, end time.Time) (words, struck in
 			w.start()
 		}
 		if _, err := w.m.Recover(ctx, w.now); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.m.KeepBoot(w.now); err != nil {
 			t.Fatal(err)
 		}
 		got := w.view()

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/cmd/weir/internal/boot"
 	"weir/nft"
 	"weir/phases"
 	"weir/phases/compile"
@@ -64,11 +65,12 @@ type world struct {
 	j     *store.Journal
 	m     *phases.Machine
 
-	armed  time.Time                // real time before the last call that may have armed
-	looked time.Time                // and before the last look
-	lame   bool                     // a restore said that not every way back is loaded
-	inputs map[string]compile.Input // of each revision that was frozen
-	seen   map[string]bool          // files whose inputs are there
+	armed     time.Time                // real time before the last call that may have armed
+	confirmed string                   // what the plain history says, for a boot
+	looked    time.Time                // and before the last look
+	lame      bool                     // a restore said that not every way back is loaded
+	inputs    map[string]compile.Input // of each revision that was frozen
+	seen      map[string]bool          // files whose inputs are there
 }
 
 var (
@@ -126,8 +128,12 @@ func (w *world) open() error {
 	if err != nil {
 		return errors.Join(err, j.Close())
 	}
+	boots, err := store.OpenBoots(w.dir)
+	if err != nil {
+		return errors.Join(err, j.Close())
+	}
 	m, err := phases.Open(phases.Parts{
-		Kernel: brittleKernel{w.g, &w.p, w}, Journal: brittleJournal{j, &w.p}, Files: brittleFiles{files, &w.p},
+		Kernel: brittleKernel{w.g, &w.p, w}, Journal: brittleJournal{j, &w.p}, Files: brittleFiles{files, &w.p}, Boots: brittleBoots{boots, &w.p},
 		Parse: func(text []byte) (plans.Plan, error) {
 			p, err := plans.Parse("plan", text)
 			if err != nil {
@@ -141,6 +147,9 @@ func (w *world) open() error {
 		return errors.Join(err, j.Close())
 	}
 	w.j, w.m = j, m
+	if err := m.ReadBoot(); err != nil && !errors.Is(err, phases.ErrBoot) {
+		return err
+	}
 	return nil
 }
 
@@ -186,6 +195,7 @@ func (w *world) run(row string) {
 //	drill  req[:STEP]  ok  arm  yes  resume  restore  look
 //	back[:TO]        roll back          group:G   put one group back to alert
 //	hand[:TO]        nft -f the file    raw[:TO]  send its bytes, without the machine
+//	keep             the boot snapshot  boot      the machine is started again, and so is weir
 //	delete           the table          lapse     wait until the lease is over
 //	to:STEP          whatever leads to a confirmed step
 func (w *world) do(word string) error {
@@ -243,6 +253,15 @@ func (w *world) do(word string) error {
 		return w.g.sendRaw(raw)
 	case "delete":
 		return w.g.delete()
+	case "keep":
+		return m.KeepBoot(w.now)
+	case "boot":
+		r := w.boot()
+		if r.Outcome != boot.Restored && r.Outcome != boot.Nothing {
+			return fmt.Errorf("%s: %s: %s", r.Outcome, r.Words, strings.Join(r.Problems, "; "))
+		}
+		w.start()
+		return w.do("look")
 	case "lapse":
 		return w.lapse()
 	case "to":
