@@ -25,6 +25,7 @@ type Trust struct {
 	Change     int         // how many signers must agree to another trust file
 	Unblock    Unblock     // zero values: the plan's limits alone
 	Quarantine time.Duration
+	Witness    Witness
 	Access     map[string][]string // right → groups of accounts; nil: whoever may open the socket may do all
 }
 
@@ -147,7 +148,7 @@ type trustDecoder struct {
 
 func (d *trustDecoder) trust(root *node) {
 	t := d.t
-	d.fields(root, "the trust file", []string{"apiVersion", "kind", "profile", "signers"}, "apiVersion", "kind", "profile", "machines", "signers", "least", "change", "unblock", "quarantine", "access")
+	d.fields(root, "the trust file", []string{"apiVersion", "kind", "profile", "signers"}, "apiVersion", "kind", "profile", "machines", "signers", "least", "change", "unblock", "quarantine", "access", "witness")
 	d.oneOf(root.get("apiVersion"), "apiVersion", "weir/v1")
 	d.oneOf(root.get("kind"), "kind", "Trust")
 	d.oneOf(root.get("profile"), "profile", ProfileQuorum, ProfileOffice)
@@ -178,6 +179,7 @@ func (d *trustDecoder) trust(root *node) {
 			t.Access[k.text] = d.texts(n.vals[i], k.text)
 		}
 	}
+	d.witness(root.get("witness"))
 	if n := root.get("quarantine"); n != nil {
 		d.fields(n, "quarantine", []string{"longest"}, "longest")
 		t.Quarantine = d.span(n.get("longest"), "longest", 7*day)

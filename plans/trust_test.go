@@ -24,6 +24,7 @@ change: 1
 unblock: {longest: 4h, widest4: 28, from4: 24, from6: 56}
 quarantine: {longest: 1d}
 access: {read: [staff], operate: [netops, adm]}
+witness: {file: /mnt/witness/weir, syslog: true}
 `
 
 func TestTrust(t *testing.T) {
@@ -39,6 +40,9 @@ func TestTrust(t *testing.T) {
 	}
 	if len(tr.Access[MayOperate]) != 2 || len(tr.Access[MayApprove]) != 0 {
 		t.Errorf("access is %v", tr.Access)
+	}
+	if tr.Witness != (Witness{"/mnt/witness/weir", true}) {
+		t.Errorf("the witness is %+v", tr.Witness)
 	}
 	if tr.SignerOf("") != nil {
 		t.Error("nobody is somebody")
@@ -93,6 +97,11 @@ func TestTrustMistakes(t *testing.T) {
 		{"least:", "lest:", `did you mean "least"?`},
 		{"  bob:", "  alice:", "is here twice"},
 		{"signers:", "signers: &a", "an anchor"},
+		{"/mnt/witness/weir", "witness/weir", "wants an absolute path"},
+		{"/mnt/witness/weir", "7", "wants an absolute path"},
+		{"syslog: true", "syslog: yes please", "wants true or false"},
+		{"{file: /mnt/witness/weir, syslog: true}", "{}", "names nobody"},
+		{"syslog: true", "sislog: true", `did you mean "syslog"?`},
 	} {
 		if !strings.Contains(goodTrust, c.old) {
 			t.Fatalf("%q is not in the file", c.old)

@@ -197,6 +197,9 @@ func (l *AuditLog) Checkpoint(machine string, now time.Time) (audit.Signed, bool
 	return s, true, nil
 }
 
+// Signed is the newest checkpoint; its size is 0 where there is none.
+func (l *AuditLog) Signed() audit.Signed { return l.signed }
+
 // SignText signs another text with the machine's key; namespace says of which
 // kind it is.
 func (l *AuditLog) SignText(namespace string, text []byte) ([]byte, error) {

@@ -344,3 +344,26 @@ func TestAuditKeyIsMadeOnce(t *testing.T) {
 		t.Fatal("another key was made without a word")
 	}
 }
+
+func FuzzReadAuditLog(f *testing.F) {
+	f.Add([]byte(AuditVersion + "\n{\"seq\":1}\n{\"se"))
+	f.Add([]byte("weir-audit-v9\n"))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, AuditFile), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		leaves, end, err := readLeaves(dir, false)
+		if err != nil {
+			return
+		}
+		again := []byte(AuditVersion + "\n")
+		for _, l := range leaves {
+			again = append(append(again, l...), '\n')
+		}
+		if int64(len(again)) != end || !bytes.Equal(again, data[:end]) {
+			t.Fatalf("%q was read as %q", data, again)
+		}
+	})
+}

@@ -78,6 +78,9 @@ func (e *env) showTrust(t api.Trust) {
 	for _, s := range t.Signers {
 		fmt.Fprintf(e.out, "signer    %s\n", safe(s))
 	}
+	for _, w := range t.Witness {
+		fmt.Fprintf(e.out, "witness   %s\n", safe(w))
+	}
 	if t.Change > 0 {
 		fmt.Fprintf(e.out, "another file needs %s\n", many(t.Change, "signature"))
 	}

@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"time"
 
-	"weir/cmd/weir/internal/report"
 	"weir/nft"
 	"weir/phases"
 	"weir/phases/approval"
@@ -157,6 +156,7 @@ type Trust struct {
 	Change  int      `json:"change,omitempty"`  // signers that another file needs
 	Signers []string `json:"signers,omitempty"` // name and fingerprints
 	Allowed string   `json:"allowed,omitempty"` // for ssh-keygen -Y verify -f
+	Witness []string `json:"witness,omitempty"` // who is told of the audit log's checkpoints
 	Refused string   `json:"refused,omitempty"` // why nothing can be decided by it now
 }
 
@@ -434,9 +434,16 @@ type AuditPart struct {
 // Report is an audit report: the large parts, the log and the frozen steps, are
 // asked for one by one.
 type Report struct {
-	Size      uint64        `json:"size"` // leaves in the part log
-	Parts     []report.Part `json:"parts"`
-	Signature []byte        `json:"signature"`
+	Size      uint64       `json:"size"` // leaves in the part log
+	Parts     []ReportPart `json:"parts"`
+	Signature []byte       `json:"signature"`
+}
+
+// ReportPart is one part of a report. Its text ends with a line's end.
+type ReportPart struct {
+	Name string `json:"name"`
+	Text []byte `json:"text,omitempty"` // nil where somebody else brings it
+	Sum  string `json:"sum"`            // SHA-256 of the text, 64 hex digits
 }
 
 // FrozenFile is the file of a frozen step, verbatim.

@@ -15,8 +15,9 @@ import (
 
 // auditing is what the loop knows of the audit log.
 type auditing struct {
-	log  *store.AuditLog
-	said string // the last complaint, so that it is said once
+	log     *store.AuditLog
+	witness *witness // nil: the trust file names none
+	said    string   // the last complaint, so that it is said once
 }
 
 // logged is a journal whose records the audit log takes over at once. What it
@@ -81,20 +82,26 @@ func (d *Daemon) checkpoint() {
 		return
 	}
 	d.log.Info("checkpoint", "line", s.Line())
-	toSyslog(s.Line())
+	w := d.audit.witness
+	if w != nil {
+		w.tell(s)
+	}
+	if w == nil || !w.Syslog {
+		toSyslog(s.Line()) // where there is one; the line is in the log and in the file, too
+	}
 }
 
-// toSyslog is done with when the socket is not there, or is full: the line is in
-// the file of checkpoints and in the daemon's log.
-func toSyslog(line string) bool {
+func toSyslog(line string) error {
 	c, err := net.Dial("unixgram", syslogSocket)
 	if err != nil {
-		return false
+		return err
 	}
 	defer c.Close()
-	c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	if err := c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		return err
+	}
 	_, err = c.Write([]byte("<85>weir: " + line)) // authpriv.notice
-	return err == nil
+	return err
 }
 
 // auditPart answers with some of the log's leaves, and with the checkpoints.

@@ -12,7 +12,6 @@ import (
 	"weir/phases"
 	"weir/phases/approval"
 	"weir/phases/audit"
-	"weir/phases/monitor"
 	"weir/plans"
 	"weir/store"
 )
@@ -91,17 +90,9 @@ func (d *Daemon) reportInput(ctx context.Context) (report.Input, error) {
 	if err := d.refresh(ctx, now, freshFor); err != nil {
 		return in, err
 	}
-	of := map[string][]monitor.Row{}
-	for _, r := range d.rows(now, 0) {
-		if r.Opening != "" {
-			of[r.Opening] = append(of[r.Opening], r)
-		}
-	}
-	for _, o := range d.evidence.Openings() {
-		in.Openings = append(in.Openings, report.Opening{Opening: o, Flows: of[o.ID]})
-	}
-	slices.SortStableFunc(in.Openings, func(a, b report.Opening) int { return a.From.Compare(b.From) })
-	return in, nil
+	d.noteOpenings()
+	in.Openings, err = d.allOpenings(now, 0)
+	return in, err
 }
 
 // allowedParts are the signers of every trust file that was in force.

@@ -167,7 +167,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.machine, err = phases.Open(phases.Parts{
 		Kernel: d.kernel, Journal: dated{&logged{&mirrored{d.journal, filepath.Join(d.cfg.State, "history.jsonl")}, d}, &d.clock}, Files: d.files,
-		Log: d.audit.log, Stopwatch: stopwatch, Compare: d.compare,
+		Log: witnessed{d}, Stopwatch: stopwatch, Compare: d.compare,
 		Parse: func(text []byte) (plans.Plan, error) {
 			p, err := plans.Parse("the registered plan", text)
 			if err != nil {
@@ -217,6 +217,9 @@ func (d *Daemon) close() error {
 	}
 	if d.store != nil {
 		errs = append(errs, d.flush(d.cfg.Now()), d.store.Close())
+	}
+	if d.audit.witness != nil {
+		d.audit.witness.close()
 	}
 	if d.audit.log != nil {
 		errs = append(errs, d.audit.log.Close())

@@ -54,6 +54,7 @@ func (d *Daemon) lookAtTrust(ctx context.Context, now time.Time) {
 		d.accessOf = t
 		d.access.Store(a)
 		d.openSocket(a)
+		d.useWitness(t)
 	}
 }
 
@@ -96,6 +97,12 @@ func (d *Daemon) trust(ctx context.Context, c caller, in None) (api.Trust, error
 		return out, nil
 	}
 	out.Hash, out.Profile, out.Change, out.Allowed = t.Hash, t.Profile, t.Change, t.AllowedSigners(approval.Namespace)
+	if t.Witness.File != "" {
+		out.Witness = append(out.Witness, t.Witness.File)
+	}
+	if t.Witness.Syslog {
+		out.Witness = append(out.Witness, "syslog")
+	}
 	for _, s := range t.Signers {
 		line := s.Name
 		if s.Login != "" {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"regexp"
 	"strings"
+
+	"weir/cmd/weir/internal/api"
 )
 
 // Version is the first line of every summary, and the namespace of the
@@ -26,12 +28,8 @@ const (
 	signature   = "signature"
 )
 
-// Part is one part of a report. Its text ends with a line's end.
-type Part struct {
-	Name string `json:"name"`
-	Text []byte `json:"text,omitempty"` // nil where somebody else brings it
-	Sum  string `json:"sum"`            // 64 hex digits
-}
+// Part is one part of a report.
+type Part = api.ReportPart
 
 // NewPart makes a part; a last line without an end gets one.
 func NewPart(name string, text []byte) Part {
@@ -39,7 +37,7 @@ func NewPart(name string, text []byte) Part {
 		text = append(bytes.Clone(text), '\n')
 	}
 	sum := sha256.Sum256(text)
-	return Part{name, text, hex.EncodeToString(sum[:])}
+	return Part{Name: name, Text: text, Sum: hex.EncodeToString(sum[:])}
 }
 
 // Manifest is the text that the machine signs.

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode"
 
+	"weir/cmd/weir/internal/api"
 	"weir/phases"
 	"weir/phases/audit"
 	"weir/phases/monitor"
@@ -22,7 +23,7 @@ type Input struct {
 	Result   audit.Result
 	Records  []phases.Record
 	Saw      Saw
-	Openings []Opening
+	Openings []api.Opening
 }
 
 // Saw is how much weir observed.
@@ -31,13 +32,6 @@ type Saw struct {
 	Observed time.Duration
 	Gaps     []monitor.Gap
 	Share    *float64 // of the bytes that left the outside interfaces; nil: not known
-}
-
-// Opening is a time in which a gate was more open than was approved, and what
-// left in it.
-type Opening struct {
-	monitor.Opening
-	Flows []monitor.Row
 }
 
 // safe fits a text that came from the network or a person into one line.
@@ -204,22 +198,24 @@ func (in Input) people(w *writer) {
 }
 
 func (in Input) openings(w *writer) {
-	w.say("\nOPENINGS, AND WHAT LEFT IN THEM\nevery flow of each is a line of the part openings")
+	w.say("\nOPENINGS, AND WHAT LEFT IN THEM\nwhat would have been denied by the step that was approved last; every flow of it is a line of the part openings")
 	for _, o := range in.Openings {
-		end := stamp(o.To)
-		var conns, out, back uint64
-		for _, f := range o.Flows {
-			conns, out, back = conns+f.Connections, out+f.BytesOut, back+f.BytesIn
-		}
 		groups := "all groups"
 		if len(o.Groups) > 0 {
 			groups = strings.Join(o.Groups, ", ")
 		}
-		w.say("  %s  %s  %s  %s: %s", o.ID, stamp(o.From), end, o.Kind, groups)
-		if o.Reason != "" {
-			w.say("    %s", o.Reason)
+		w.say("  %s  %s  %s  %s: %s", o.ID, stamp(o.From), stamp(o.To), o.Kind, groups)
+		w.say("    by %s: %s", dash(o.By), o.Words)
+		w.say("    left: %s flows of %s endpoints to %s destinations, %s bytes; %s bytes more would have passed anyhow", len(o.Left), o.Endpoints, o.Destinations, o.Bytes, o.Passed)
+		if !o.Settled.IsZero() {
+			w.say("    a step that was confirmed %s left it so", stamp(o.Settled))
 		}
-		w.say("    %s flows, %s connections, %s bytes out, %s bytes in", len(o.Flows), conns, out, back)
+		if o.Unknown {
+			w.say("    what would have been denied cannot be told: all is listed")
+		}
+		if o.Unseen {
+			w.say("    the table was gone: what left may not have been seen")
+		}
 	}
 	if len(in.Openings) == 0 {
 		w.say("  none")
@@ -229,10 +225,10 @@ func (in Input) openings(w *writer) {
 // OpeningsText is the part openings: one flow a line, fields apart by tabs.
 func (in Input) OpeningsText() []byte {
 	w := &writer{}
-	w.say("opening\tgroup\tclient\tserver\tservice\tfirst\tlast\tconnections\tbytesOut\tbytesIn\tstate")
+	w.say("opening\tgroup\tclient\tserver\tservice\tfirst\tlast\tconnections\tbytes")
 	for _, o := range in.Openings {
-		for _, f := range o.Flows {
-			w.say("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", o.ID, f.Group, f.Client, f.Server, f.Service, stamp(f.First), stamp(f.Last), f.Connections, f.BytesOut, f.BytesIn, f.State())
+		for _, f := range o.Left {
+			w.say("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", o.ID, f.Group, f.Client, f.Server, f.Service, stamp(f.First), stamp(f.Last), f.Connections, f.Bytes)
 		}
 	}
 	return []byte(w.String())
