@@ -187,6 +187,7 @@ func (w *shadowWatch) move(group string, from, to time.Time) {
 // force since, else anew.
 func (d *Daemon) beginShadow(s phases.State, f phases.Frozen) error {
 	d.shadow = shadow{beside: phases.Beside(f), groups: judgedGroups(f)}
+	fresh := &shadowWatch{Version: shadowVersion, Digest: s.Stable, At: s.StableAt}
 	data, err := os.ReadFile(filepath.Join(d.cfg.State, shadowFile))
 	switch {
 	case err == nil:
@@ -202,10 +203,13 @@ func (d *Daemon) beginShadow(s phases.State, f phases.Frozen) error {
 			d.shadow.watch = &w
 			return nil
 		}
+		if w.Digest == s.Stable {
+			fresh.Broken, fresh.Why = s.StableAt, "it was put back, and the shadow was not evaluated before that"
+		}
 	case !errors.Is(err, os.ErrNotExist):
 		return err
 	}
-	d.shadow.watch = &shadowWatch{Version: shadowVersion, Digest: s.Stable, At: s.StableAt}
+	d.shadow.watch = fresh
 	return nil
 }
 
