@@ -109,7 +109,9 @@ func Deeds(history []phases.Record) []string {
 		case phases.Answered:
 			out = append(out, "answer "+r.Answer)
 		case phases.Noted:
-			out = append(out, "unblock")
+			if r.Line != "" { // else it says how long a rollback took, where that was known too late
+				out = append(out, "unblock")
+			}
 		default:
 			out = append(out, string(r.Kind))
 		}
