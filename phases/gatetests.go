@@ -6,6 +6,7 @@ import (
 
 	"weir/phases/compile"
 	"weir/phases/expect"
+	"weir/phases/policy"
 	"weir/plans"
 )
 
@@ -17,6 +18,12 @@ func gateTests(plan plans.Plan, step Step, in compile.Input) (GateResult, bool) 
 	judges := slices.ContainsFunc(step.Targets, func(t Target) bool { return t.Treatment != compile.Open })
 	if len(plan.Tests) == 0 || !judges {
 		return GateResult{}, false
+	}
+	if s := in.Shadow; s != nil {
+		// What would take the place of the rules is asked before it runs beside them.
+		in.Policy.Rules = slices.DeleteFunc(slices.Clone(in.Policy.Rules), func(r policy.Rule) bool { return slices.Contains(s.Groups, r.Group) })
+		in.Policy.Rules = append(in.Policy.Rules, s.Policy.Rules...)
+		in.Never = slices.Concat(in.Never, s.Never)
 	}
 	r := pass("no test is of a group that is ever blocked")
 	if list := expect.Frozen(&plan, in); len(list) > 0 {

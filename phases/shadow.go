@@ -157,6 +157,18 @@ func (m *Machine) proof(step Step, mat Material) (*refactor.Proof, error) {
 	return &p, nil
 }
 
+// Compared returns the two policies that a frozen step's refactoring is about,
+// rule by rule, and its groups; over is the step that it was frozen upon.
+func Compared(f Frozen, over *Frozen) (before, after policy.Policy, groups []string) {
+	if s := f.Input.Shadow; s != nil {
+		return f.Input.Policy, s.Policy, s.Groups
+	}
+	if over != nil {
+		before = over.Input.Policy.At(f.UpTo)
+	}
+	return before, f.Input.Policy, f.Step.Narrows
+}
+
 // Differences lists exactly what a frozen step's refactoring allows beyond what
 // was allowed before, and no longer; over is the step that it was frozen upon.
 // Nil, nil where it has none.

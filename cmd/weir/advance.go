@@ -95,22 +95,19 @@ func (e *env) showRequested(r api.Requested) {
 		t.row("  "+g.Group, g.Before, after, g.Rules)
 	}
 	t.flush()
-	widens, narrows := policy.Lines(r.Changes.Widens, nil), policy.Lines(r.Changes.Narrows, nil)
 	if p := r.Changes.Proof; p != nil {
-		widens, narrows = p.Widens.Lines, p.Narrows.Lines
-	}
-	for _, l := range widens {
-		fmt.Fprintf(e.out, "  widens   %s\n", safe(l))
-	}
-	for _, l := range narrows {
-		fmt.Fprintf(e.out, "  narrows  %s\n", safe(l))
-	}
-	if p := r.Changes.Proof; p != nil {
-		fmt.Fprintf(e.out, "  widens   %s\n  narrows  %s\n", p.Widens.Summary(), p.Narrows.Summary())
+		e.showProof(*p)
 		if r.Step.Shadow != "" {
 			for _, l := range p.Narrows.Examples {
 				fmt.Fprintf(e.out, "  would deny %s, which was seen\n", safe(l))
 			}
+		}
+	} else {
+		for _, l := range policy.Lines(r.Changes.Widens, nil) {
+			fmt.Fprintf(e.out, "  widens   %s\n", safe(l))
+		}
+		for _, l := range policy.Lines(r.Changes.Narrows, nil) {
+			fmt.Fprintf(e.out, "  narrows  %s\n", safe(l))
 		}
 	}
 	for i, f := range r.Changes.Used {

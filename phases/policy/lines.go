@@ -51,7 +51,7 @@ func Lines(boxes []Box, members map[string][]netip.Prefix) []string {
 		but := remainder(whole, servers)
 		to := fmt.Sprintf("%d prefixes of %s, as %s", len(all), b.Family, b.Server)
 		if len(but) < len(servers) {
-			to = fmt.Sprintf("any %s but %s", b.Family, prefixList(but))
+			to = fmt.Sprintf("any %s but %s", b.Family, PrefixList(but))
 		}
 		b.Server = whole
 		out = append(out, fmt.Sprintf("%s (for example %s)", strings.Replace(b.String(), "any "+string(b.Family), to, 1), exampleText(all, members)))
@@ -92,7 +92,8 @@ func exampleText(boxes []Box, members map[string][]netip.Prefix) string {
 	return f.String()
 }
 
-func prefixList(ps []netip.Prefix) string {
+// PrefixList writes the first few prefixes, and how many more there are.
+func PrefixList(ps []netip.Prefix) string {
 	var out []string
 	for i, p := range ps {
 		if i == fewBoxes {

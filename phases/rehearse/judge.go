@@ -53,8 +53,10 @@ func (j *Judge) Check(cases []Case, left []string, counted map[string]uint64) er
 	var bad []string
 	for i, c := range cases {
 		d := j.Decide(c.Packet)
-		if d.Counter != "" {
-			want[d.Counter]++
+		for _, n := range []string{d.Counter, d.Differs} {
+			if n != "" {
+				want[n]++
+			}
 		}
 		passes := d.Verdict == "accept"
 		switch {

@@ -78,6 +78,24 @@ type Changes struct {
 	Proof *refactor.Proof `json:"proof,omitempty"` // of a refactoring; nil: the step has none
 }
 
+// RefactorArgs names a refactoring; "" is the one that waits, else the latest.
+type RefactorArgs struct {
+	Name string `json:"name"`
+}
+
+// Refactoring is what a refactoring changes, and where its rules come from.
+type Refactoring struct {
+	Name    string             `json:"name"`
+	Step    string             `json:"step"` // of the plan: its shadow or its swap
+	Digest  string             `json:"digest"`
+	InForce bool               `json:"inForce"`
+	Groups  []string           `json:"groups"`
+	Proof   refactor.Proof     `json:"proof"`
+	Old     []refactor.Descent `json:"old"` // rules before it, each with what takes it over, by index of New
+	New     []refactor.Descent `json:"new"` // its rules, each with what it takes over, by index of Old
+	Shadow  *phases.Shadow     `json:"shadow,omitempty"`
+}
+
 // GroupChange is what happens to one group.
 type GroupChange struct {
 	Group  string            `json:"group"`

@@ -26,7 +26,7 @@ var rights = map[string]string{
 	"statement": plans.MayRead, "trust": plans.MayRead, "unblocks": plans.MayRead, "audit": plans.MayRead, "frozenfile": plans.MayRead,
 
 	"flows": plans.MayTraffic, "ports": plans.MayTraffic, "endpoints": plans.MayTraffic, "coverage": plans.MayTraffic, "evidence": plans.MayTraffic,
-	"lines": plans.MayTraffic, "why": plans.MayTraffic, "findings": plans.MayTraffic,
+	"lines": plans.MayTraffic, "why": plans.MayTraffic, "refactor": plans.MayTraffic, "findings": plans.MayTraffic,
 	"openings": plans.MayTraffic, "report": plans.MayTraffic,
 
 	"apply": plans.MayOperate, "request": plans.MayOperate, "advance": plans.MayOperate, "confirm": plans.MayOperate, "rollback": plans.MayOperate,

@@ -50,6 +50,7 @@ func (d *Daemon) verbs() map[string]api.Handler {
 		"why":        verb(d, d.why),
 		"explain":    verb(d, d.explain),
 		"findings":   verb(d, d.findings),
+		"refactor":   verb(d, d.refactoring),
 		"notify":     verb(d, d.notified),
 		"openings":   verb(d, d.openings),
 		"statement":  verb(d, d.statement),
