@@ -70,13 +70,35 @@ func (h *habits) clusters(group int, undivided bool) (out []*cluster, loose []ui
 		return c.clusters, nil
 	}
 	for _, i := range h.byGroup[group] {
-		if at, s := c.nearest(h.habits[i].features, nil); at >= 0 && s >= alike {
+		if at, s := c.nearest(h.habits[i].features, nil); at >= 0 && s >= alike && !c.does(h.habits[i], c.clusters[at]) {
 			c.join(c.clusters[at], i)
 		} else {
 			c.open(i)
 		}
 	}
 	return c.absorb()
+}
+
+// What tells endpoints apart, however alike they are in the rest.
+const (
+	nearlyAll = 0.8
+	hardlyAny = 0.2
+	notFar    = 0.05 // of both together
+)
+
+// does says whether a habit of several endpoints has what a cluster hardly has:
+// two features, or one where those who have it are not far fewer.
+func (c *clusterer) does(x habit, k *cluster) bool {
+	if x.n < least {
+		return false
+	}
+	more := 0
+	for _, f := range x.features {
+		if float64(k.counts[f]) <= hardlyAny*float64(k.n) {
+			more++
+		}
+	}
+	return more >= 2 || more == 1 && float64(x.n) >= notFar*float64(x.n+k.n)
 }
 
 func (c *clusterer) open(i uint32) *cluster {
@@ -213,7 +235,6 @@ func (k *cluster) core() []uint32 {
 // that nearly all of one and hardly any of the other have, or by one where the
 // smaller is not far smaller.
 func (c *clusterer) apart(small, large *cluster) bool {
-	const nearlyAll, hardlyAny, notFar = 0.8, 0.2, 0.05
 	share := func(k *cluster, f uint32) float64 { return float64(k.counts[f]) / float64(k.n) }
 	differ := 0
 	for _, f := range small.core() {
