@@ -56,7 +56,10 @@ func (m *Machine) arm(ctx context.Context, now time.Time, by Actor, digest strin
 		return nil, fail(ErrUnrehearsed)
 	}
 	if len(facts.Missing) > 0 {
-		return nil, fail(fmt.Errorf("%w: %s", ErrLifeline, strings.Join(facts.Missing, ", ")))
+		return nil, fail(fmt.Errorf("%w: %s", ErrLifeline, strings.Join(facts.Missing, "; ")))
+	}
+	if gone := ended(h.Floor, facts.Floor); len(gone) > 0 {
+		return nil, fail(fmt.Errorf("%w: %s", ErrFloor, strings.Join(gone, ", ")))
 	}
 	facts.Proof = h.Proof
 	gates := Gates(m.plan, h.Step, facts, m.state, now)

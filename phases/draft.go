@@ -3,6 +3,7 @@ package phases
 import (
 	"weir/nft"
 	"weir/phases/compile"
+	"weir/phases/rehearse"
 	"weir/plans"
 )
 
@@ -13,6 +14,7 @@ type Draft struct {
 	Input   compile.Input
 	Rules   nft.Revision
 	Backout nft.Rollback // to the step before; to off for the first
+	Cuts    []string     // what the plan denies of what the machine depends on: such a step is not frozen
 }
 
 // Drafts compiles every step of a plan after off, each upon the one before, for
@@ -37,6 +39,9 @@ func Drafts(plan plans.Plan, m Material, compileStep func(compile.Input) (nft.Re
 			d.Backout.ID, d.Backout.Entry = over.Rules.ID, over.Rules.Entry
 			d.Backout.Alert = Narrower(in, over.Input)
 		}
+		own := in
+		own.Lifelines = own.Lifelines[:len(own.Lifelines)-len(m.Lifelines)]
+		d.Cuts = rehearse.Contradictions(own, m.Lifelines)
 		out = append(out, d)
 		over = &Frozen{Head: Head{Plan: plan.Hash, Step: st}, Input: in, Rules: rules}
 	}

@@ -12,6 +12,8 @@ var (
 	ErrNotPaused   = errors.New("the rollout is not paused")
 	ErrDrift       = errors.New("the kernel does not hold what was confirmed")
 	ErrLifeline    = errors.New("the machine depends on something that the frozen step would cut; request it again")
+	ErrCuts        = errors.New("the step would cut a lifeline")
+	ErrFloor       = errors.New("the frozen step holds a way open that this machine does not need any more; request it again")
 	ErrUnrehearsed = errors.New("the frozen step was not rehearsed; request it again")
 	ErrNoNext      = errors.New("there is no further step; the plan is complete")
 	ErrNotNext     = errors.New("this is not the next step")

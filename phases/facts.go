@@ -23,7 +23,8 @@ type Facts struct {
 	Heartbeat  time.Time            // when a synthetic would-be-denied packet was last seen in the log
 	Proof      *refactor.Proof      // of the refactoring that the step is about; nil: not computed
 	Shadow     *Shadow              // of the refactoring that is in its shadow; nil: not watched
-	Missing    []string             // lifelines that the machine needs now and the frozen step lacks
+	Missing    []string             // packets of lifelines that the machine needs now and the frozen step would deny
+	Floor      []string             // Material.Floor as it is now; nil: not known
 }
 
 // observed returns how much of a span was really observed: capture ran and

@@ -39,6 +39,7 @@ type Head struct {
 	Proof    *refactor.Proof   `json:"proof,omitempty"` // what the step's refactoring changes; nil: it has none
 	Ask      *approval.Ask     `json:"ask,omitempty"`   // what binds signatures to this request; nil without a trust file
 
+	Floor     []string   `json:"floor,omitempty"`     // what this machine's own configuration names and the step lets pass for that: "resolvers 198.51.100.53"
 	Rehearsal *Rehearsal `json:"rehearsal,omitempty"` // nil: frozen by a weir that did not rehearse; it is not armed
 
 	digest string

@@ -24,6 +24,7 @@ type Material struct {
 	UpTo         time.Time          // evidence is up to here
 	Evidence     string             // its hash
 	Lifelines    []compile.Lifeline // the machine's own
+	Floor        []string           // those of them that stay as long as its configuration does, in words: see Head
 	Self         []netip.Prefix     // this machine's addresses; a plan that names "self" cannot be frozen without
 	Never        []plans.Never      // from answers (enforce.Nevers)
 	Links        []netip.Prefix     // prefixes of the inside links

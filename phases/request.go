@@ -113,6 +113,9 @@ func (m *Machine) freeze(now time.Time, by Actor, step Step, mat Material) (Froz
 	if f.Input, err = input(m.plan, step, over, mat); err != nil {
 		return Frozen{}, err
 	}
+	if err := contradicted(f.Input, mat.Lifelines); err != nil {
+		return Frozen{}, err
+	}
 	if f.Rules, err = m.Compile(f.Input); err != nil {
 		return Frozen{}, err
 	}
@@ -122,7 +125,7 @@ func (m *Machine) freeze(now time.Time, by Actor, step Step, mat Material) (Froz
 	f.Head = Head{
 		Version: FrozenVersion, Plan: m.plan.Hash, Step: step, Revision: f.Rules.ID, Entry: f.Rules.Entry, Hooks: hooksOf(f.Rules.Entry),
 		OffID: f.OffRev.ID, OffEntry: f.OffRev.Entry, Over: m.state.StableID, OverStep: m.state.Stable,
-		UpTo: mat.UpTo, By: by, At: now, Hashes: map[string]string{"evidence": mat.Evidence}, Proof: mat.Facts.Proof,
+		UpTo: mat.UpTo, By: by, At: now, Hashes: map[string]string{"evidence": mat.Evidence}, Proof: mat.Facts.Proof, Floor: mat.Floor,
 	}
 	if f.Ask, err = m.ask(now, step, mat); err != nil {
 		return Frozen{}, err

@@ -10,6 +10,7 @@ import (
 
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/exit"
+	"weir/cmd/weir/internal/lifeline"
 	"weir/nft/capture"
 	"weir/nft/host"
 	"weir/nft/kernel"
@@ -89,6 +90,9 @@ func (e *env) examine(ctx context.Context) []check {
 	if err != nil {
 		say("machine", "unknown", "%v", err)
 		return out
+	}
+	for _, l := range lifeline.Lines(nil, m) {
+		say("lifeline", "ok", "%s", l)
 	}
 	for _, p := range m.Problems {
 		say("machine", "unknown", "%s", p)

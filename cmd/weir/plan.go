@@ -12,6 +12,7 @@ import (
 
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/exit"
+	"weir/cmd/weir/internal/lifeline"
 	"weir/nft/host"
 	"weir/phases"
 	"weir/phases/compile"
@@ -48,6 +49,8 @@ type planStep struct {
 	Expected string `json:"expected,omitempty"`
 	Nft      string `json:"nft,omitempty"`
 	Backout  string `json:"backout,omitempty"`
+
+	Cuts []string `json:"cuts,omitempty"` // what it would deny of what this machine depends on: it is not frozen
 }
 
 func (e *env) plan(ctx context.Context, planFile, evidenceFile, only string) error {
@@ -63,6 +66,7 @@ func (e *env) plan(ctx context.Context, planFile, evidenceFile, only string) err
 	m := phases.Material{UpTo: now}
 	if machine, err := host.Look("/"); err == nil {
 		m.Self = selfOf(machine)
+		m.Lifelines = lifeline.Fixed(*p, machine)
 	}
 	facts := phases.Facts{}
 	if ev != nil {
@@ -90,7 +94,7 @@ func (e *env) plan(ctx context.Context, planFile, evidenceFile, only string) err
 	if e.output == "json" {
 		out := []planStep{}
 		for _, d := range drafts {
-			x := planStep{Step: d.Step, Rules: rulesIn(d), Nft: d.Rules.Ruleset.String(), Backout: d.Backout.Text()}
+			x := planStep{Step: d.Step, Rules: rulesIn(d), Nft: d.Rules.Ruleset.String(), Backout: d.Backout.Text(), Cuts: d.Cuts}
 			if at, ok := dates[d.Step.Name]; ok && !at.At.IsZero() {
 				x.Expected = at.At.Format("2006-01-02T15:04:05Z07:00")
 			}
@@ -131,6 +135,9 @@ func rulesIn(d phases.Draft) int { return len(d.Input.Policy.Rules) }
 
 func (e *env) showDraft(n int, d phases.Draft, at phases.Expected, p *plans.Plan, frame bool) {
 	fmt.Fprintf(e.out, "\n%d. %s\n", n, d.Step.Name)
+	for _, c := range d.Cuts {
+		fmt.Fprintf(e.out, "   REFUSED  it would cut a lifeline: %s\n", safe(c))
+	}
 	var groups []string
 	for _, t := range d.Step.Targets {
 		groups = append(groups, t.String())

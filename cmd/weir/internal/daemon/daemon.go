@@ -52,28 +52,29 @@ type Daemon struct {
 	notify *notify.Notifier       // may be called from anywhere
 
 	// owned by the loop
-	machine    *phases.Machine
-	journal    *store.Journal
-	files      *store.Files
-	audit      auditing
-	kernel     *kernel.Kernel
-	store      *store.EvidenceStore
-	evidence   *monitor.Evidence
-	answers    enforce.Answers
-	classes    *plans.Classifier
-	readers    *readers
-	beat       time.Time // last heartbeat booked
-	clock      clock     // rollout time; what the daemon does every so often goes by the machine's own
-	flushed    time.Time
-	compacted  time.Time
-	dumped     time.Time // the connection table was read
-	windowsAt  time.Time // declared windows are looked at again
-	reportAt   time.Time // watch.report is due; zero: not known yet
-	census     census
-	shadow     shadow
-	gen        uint64   // moves with the evidence
-	computed   computed // from it
-	lastFrozen struct {
+	machine     *phases.Machine
+	journal     *store.Journal
+	files       *store.Files
+	audit       auditing
+	kernel      *kernel.Kernel
+	store       *store.EvidenceStore
+	evidence    *monitor.Evidence
+	answers     enforce.Answers
+	classes     *plans.Classifier
+	readers     *readers
+	beat        time.Time // last heartbeat booked
+	clock       clock     // rollout time; what the daemon does every so often goes by the machine's own
+	flushed     time.Time
+	compacted   time.Time
+	dumped      time.Time // the connection table was read
+	lifelinesAt time.Time // what the machine depends on was looked at
+	windowsAt   time.Time // declared windows are looked at again
+	reportAt    time.Time // watch.report is due; zero: not known yet
+	census      census
+	shadow      shadow
+	gen         uint64   // moves with the evidence
+	computed    computed // from it
+	lastFrozen  struct {
 		digest string
 		step   phases.Frozen
 	}
@@ -334,6 +335,9 @@ func (d *Daemon) tick(ctx context.Context) {
 	}
 	if err := d.windows(ctx, now); err != nil {
 		complain("cannot open a declared window", err)
+	}
+	if err := d.watchLifelines(ctx, now); err != nil {
+		complain("cannot keep what this machine depends on", err)
 	}
 	if err := d.refresh(ctx, now, dumpEvery); err != nil {
 		complain("cannot read the connection table", err)

@@ -1,16 +1,15 @@
 package daemon
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"net"
 	"net/netip"
 	"slices"
 	"time"
 
 	"weir/cmd/weir/internal/api"
+	"weir/cmd/weir/internal/lifeline"
 	"weir/nft/host"
 	"weir/phases"
 	"weir/phases/compile"
@@ -51,6 +50,7 @@ func (d *Daemon) material(now time.Time) (phases.Material, error) {
 	if m.Lifelines, err = d.lifelines(p, machine); err != nil {
 		return m, err
 	}
+	m.Floor = lifeline.Floor(p, machine)
 	m.InboundAllow = d.inboundAllow(p)
 	m.Seen = func() []refactor.Seen { return d.seen(rows) }
 	m.Never = enforce.Nevers(d.answers, p.Enforce.Deny, now)
@@ -81,31 +81,13 @@ func (d *Daemon) links(p plans.Plan) []netip.Prefix {
 	return linksOf(p, machine)
 }
 
-// lifelines lists what this machine itself depends on. Where only forwarded
-// traffic is judged there is nothing to keep.
+// lifelines lists what this machine itself depends on.
 func (d *Daemon) lifelines(p plans.Plan, machine host.Machine) ([]compile.Lifeline, error) {
-	if !hostHook(p.Scope.Hooks) {
-		return nil, nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	lines, err := host.Resolve(ctx, host.Lifelines(machine), func(ctx context.Context, name string) ([]netip.Addr, error) {
-		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
-	})
+	lines, err := lifeline.Of(p, machine)
 	if err != nil {
 		d.log.Warn("a lifeline has no address", "error", err)
 	}
-	if slices.Contains(p.Scope.Hooks, "forward") {
-		// An empty source would open transit too.
-		lines = host.Pin(machine, lines)
-	}
-	var out []compile.Lifeline
-	for _, l := range lines {
-		if len(l.To) > 0 {
-			out = append(out, compile.Lifeline{Name: l.Name, From: l.From, To: l.To, Services: l.Services, Reply: l.Reply})
-		}
-	}
-	return out, nil
+	return lines, nil
 }
 
 func insidePrefix(s plans.Scope, x netip.Prefix) bool {

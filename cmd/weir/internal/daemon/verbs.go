@@ -212,6 +212,9 @@ func (d *Daemon) advance(ctx context.Context, c caller, in api.AdvanceArgs) (api
 	if err != nil {
 		return api.Advanced{}, err
 	}
+	if err := d.needs(ctx, c.now, s.Request.Digest, &facts); err != nil {
+		return api.Advanced{}, err
+	}
 	if err := d.prepareCapture(); err != nil {
 		return api.Advanced{}, err
 	}

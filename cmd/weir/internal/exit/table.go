@@ -78,6 +78,8 @@ var rows = []row{
 	{nft.ErrChanged, Refused, "weir status; ask again: weir request"},
 	{nft.ErrNotLoaded, Refused, "weir status"},
 	{phases.ErrLifeline, Refused, "weir request"},
+	{phases.ErrCuts, Refused, "nothing was changed; narrow the never rule, or write what passes all the same into the plan as a lifeline"},
+	{phases.ErrFloor, Refused, "weir request"},
 	{phases.ErrUnrehearsed, Refused, "weir request"},
 	{rehearsal.ErrFailed, Refused, "nothing was changed; the step cannot be armed as it is"},
 	{lab.ErrNotAllowed, Refused, "allow it, then ask again: weir request"},
