@@ -209,7 +209,7 @@ func demoCommand(t *testing.T, args ...string) (c *exec.Cmd, tmp string) {
 	for _, err := range []error{
 		// By another process: what this one writes, a child that is forked
 		// meanwhile holds open, and it cannot be run (ETXTBSY).
-		exec.Command("cp", exe, filepath.Join(dir, "weir")).Run(), os.Mkdir(tmp, 0o777), os.Chmod(tmp, 0o777),
+		exec.Command("cp", exe, filepath.Join(dir, "weir")).Run(), os.Mkdir(tmp, 0o777), os.Chmod(tmp, os.ModeSticky|0o777),
 		os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755),
 	} {
 		if err != nil {

@@ -58,6 +58,9 @@ func (j *Judge) Check(cases []Case, left []string, counted map[string]uint64) er
 				want[n]++
 			}
 		}
+		if d.Differs != "" {
+			want[d.Differs]++
+		}
 		passes := d.Verdict == "accept"
 		switch {
 		case passes && left[i] == c.Packet.Out, !passes && left[i] == "":

@@ -109,7 +109,7 @@ func Deeds(history []phases.Record) []string {
 		case phases.Answered:
 			out = append(out, "answer "+r.Answer)
 		case phases.Noted:
-			if r.Line != "" { // else it says how long a rollback took, where that was known too late
+			if r.Line != "" { // else it says what was read back, or how long a rollback took
 				out = append(out, "unblock")
 			}
 		default:
