@@ -25,6 +25,8 @@ type Facts struct {
 	Shadow     *Shadow              // of the refactoring that is in its shadow; nil: not watched
 	Missing    []string             // packets of lifelines that the machine needs now and the frozen step would deny
 	Floor      []string             // Material.Floor as it is now; nil: not known
+
+	Surroundings []Surrounding // what hides traffic from weir; nil: not looked at
 }
 
 // observed returns how much of a span was really observed: capture ran and

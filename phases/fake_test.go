@@ -338,7 +338,7 @@ func services(s ...string) []flow.Service {
 func facts(w *world) Facts {
 	return Facts{
 		Observed: []monitor.Span{{From: w.now.AddDate(-1, 0, 0), To: w.now}}, Moved: map[string]time.Time{}, Census: w.now,
-		Held: &enforce.Held{}, Unanswered: []monitor.Unanswered{}, Heartbeat: w.now,
+		Held: &enforce.Held{}, Unanswered: []monitor.Unanswered{}, Heartbeat: w.now, Surroundings: []Surrounding{},
 	}
 }
 

@@ -21,26 +21,27 @@ const (
 
 // The gates.
 const (
-	GateObserved   = "observed"   // monitor.minimum of observed time
-	GateCalendar   = "calendar"   // monitor.covers
-	GateWitnessed  = "witnessed"  // monitor.witnessed
-	GateUnseen     = "unseen"     // monitor.unseen
-	GateUnanswered = "unanswered" // replies may take another way
-	GateLoss       = "loss"       // nothing was missed lately
-	GateAlert      = "alert"      // enforce.alert.minimum
-	GateQuiet      = "quiet"      // enforce.alert.quiet
-	GateCensus     = "census"     // live connections were judged
-	GateQuestions  = "questions"  // rare and one-way flows were answered
-	GateHeartbeat  = "heartbeat"  // a synthetic would-be-denied packet shows up
-	GateSoak       = "soak"       // enforce.soak after the wave before
-	GateDrill      = "drill"      // the unblock procedure was exercised
-	GateBrownouts  = "brownouts"  // those that the plan asks for have run
-	GateWindow     = "window"     // enforce.windows
-	GateFreeze     = "freeze"     // enforce.freezes
-	GateTests      = "tests"      // the plan's tests, asked of the rules that were made
-	GateProof      = "proof"      // what a refactoring changes is known, approved and within its budget
-	GateShadow     = "shadow"     // old and new rules ran side by side without an unapproved disagreement
-	GateOpen       = "open"       // no open connection is one that the refactoring would cut
+	GateObserved     = "observed"     // monitor.minimum of observed time
+	GateCalendar     = "calendar"     // monitor.covers
+	GateWitnessed    = "witnessed"    // monitor.witnessed
+	GateUnseen       = "unseen"       // monitor.unseen
+	GateUnanswered   = "unanswered"   // replies may take another way
+	GateLoss         = "loss"         // nothing was missed lately
+	GateAlert        = "alert"        // enforce.alert.minimum
+	GateQuiet        = "quiet"        // enforce.alert.quiet
+	GateCensus       = "census"       // live connections were judged
+	GateQuestions    = "questions"    // rare and one-way flows were answered
+	GateSurroundings = "surroundings" // nothing hides traffic that a person does not know of
+	GateHeartbeat    = "heartbeat"    // a synthetic would-be-denied packet shows up
+	GateSoak         = "soak"         // enforce.soak after the wave before
+	GateDrill        = "drill"        // the unblock procedure was exercised
+	GateBrownouts    = "brownouts"    // those that the plan asks for have run
+	GateWindow       = "window"       // enforce.windows
+	GateFreeze       = "freeze"       // enforce.freezes
+	GateTests        = "tests"        // the plan's tests, asked of the rules that were made
+	GateProof        = "proof"        // what a refactoring changes is known, approved and within its budget
+	GateShadow       = "shadow"       // old and new rules ran side by side without an unapproved disagreement
+	GateOpen         = "open"         // no open connection is one that the refactoring would cut
 )
 
 // ofTheMoment lists the gates that are judged when a step is armed. The others
@@ -61,7 +62,7 @@ func gatesOf(plan plans.Plan, s Step) []string {
 	var out []string
 	switch {
 	case s.Name == StepAlert && !s.Denies():
-		out = []string{GateObserved, GateCalendar, GateLoss, GateUnanswered}
+		out = []string{GateObserved, GateCalendar, GateLoss, GateUnanswered, GateSurroundings}
 		if plan.Monitor.Witnessed > 0 {
 			out = append(out, GateWitnessed)
 		}
@@ -72,7 +73,7 @@ func gatesOf(plan plans.Plan, s Step) []string {
 		if plan.Environment != "new" {
 			out = []string{GateAlert, GateQuiet, GateCensus, GateQuestions, GateLoss, GateUnanswered}
 		}
-		out = append(out, GateHeartbeat, GateSoak, GateDrill)
+		out = append(out, GateSurroundings, GateHeartbeat, GateSoak, GateDrill)
 		if len(s.Brownouts) > 0 {
 			out = append(out, GateBrownouts)
 		}
@@ -84,7 +85,7 @@ func gatesOf(plan plans.Plan, s Step) []string {
 		if r, ok := refactorOf(plan, s.Wave()); ok && r.Shadow > 0 {
 			out = append(out, GateShadow, GateOpen)
 		}
-		out = append(out, GateSoak, GateWindow, GateFreeze)
+		out = append(out, GateSurroundings, GateSoak, GateWindow, GateFreeze)
 	case s.Name == StepWatch:
 		out = []string{GateSoak}
 	}
@@ -103,7 +104,8 @@ type asking struct {
 var gates = map[string]func(asking) GateResult{
 	GateObserved: gateObserved, GateCalendar: gateCalendar, GateWitnessed: gateWitnessed, GateUnseen: gateUnseen, GateUnanswered: gateUnanswered,
 	GateLoss: gateLoss, GateAlert: gateAlert, GateQuiet: gateQuiet, GateCensus: gateCensus, GateQuestions: gateQuestions,
-	GateHeartbeat: gateHeartbeat, GateSoak: gateSoak, GateDrill: gateDrill, GateBrownouts: gateBrownouts,
+	GateSurroundings: gateSurroundings,
+	GateHeartbeat:    gateHeartbeat, GateSoak: gateSoak, GateDrill: gateDrill, GateBrownouts: gateBrownouts,
 	GateWindow: gateWindow, GateFreeze: gateFreeze, GateProof: gateProof, GateShadow: gateShadow, GateOpen: gateOpen,
 }
 

@@ -39,7 +39,7 @@ func gateWorld() (plans.Plan, State, Facts, time.Time) {
 	return plan, s, Facts{
 		Observed: []monitor.Span{{From: now.Add(-40 * day), To: now}}, Moved: map[string]time.Time{}, Census: now.Add(-time.Hour),
 		Held: &enforce.Held{}, Unanswered: []monitor.Unanswered{{Group: "cameras", Flows: 100, Unanswered: 10, Share: 0.1}},
-		Witnessed: &w, Heartbeat: now.Add(-time.Minute), Discovered: []monitor.Discovered{{Group: "cameras", Pairs: 41, Days: 7}},
+		Witnessed: &w, Heartbeat: now.Add(-time.Minute), Surroundings: []Surrounding{}, Discovered: []monitor.Discovered{{Group: "cameras", Pairs: 41, Days: 7}},
 	}, now
 }
 
@@ -123,6 +123,24 @@ func TestGates(t *testing.T) {
 			f.Held.Lines = []enforce.Line{{Group: "cameras"}, {Group: "desks"}}
 		}, GateQuestions, Fail, "1 rare", 0},
 		{"questions not known", block, func(p *plans.Plan, s *State, f *Facts, n *time.Time) { f.Held = nil }, GateQuestions, CannotTell, "", 0},
+		{"another gateway", block, func(p *plans.Plan, s *State, f *Facts, n *time.Time) {
+			f.Surroundings = []Surrounding{{Name: "keepalived", Words: "keepalived runs here", Holds: CannotTell}}
+		}, GateSurroundings, CannotTell, "keepalived runs here; say that you know and why the evidence holds: weir doctor --accept keepalived", 0},
+		{"whose evidence was imported", block, func(p *plans.Plan, s *State, f *Facts, n *time.Time) {
+			f.Surroundings = []Surrounding{{Name: "keepalived", Words: "keepalived runs here", Holds: CannotTell}}
+			s.Accepted = map[string]Accepted{"keepalived": {By: anna, Why: "imported"}}
+		}, "", "", "", 0},
+		{"a full connection table, whatever anybody says", block, func(p *plans.Plan, s *State, f *Facts, n *time.Time) {
+			f.Surroundings = []Surrounding{{Name: "conntrack", Words: "the connection table is full", Holds: Fail}}
+			s.Accepted = map[string]Accepted{"conntrack": {By: anna, Why: "no"}}
+		}, GateSurroundings, Fail, "the connection table is full", 0},
+		{"what is only told", block, func(p *plans.Plan, s *State, f *Facts, n *time.Time) {
+			f.Surroundings = []Surrounding{{Name: "bridge:br0", Words: "a bridge", Holds: Pass}}
+		}, "", "", "", 0},
+		{"another gateway, in alert", alert, func(p *plans.Plan, s *State, f *Facts, n *time.Time) {
+			f.Surroundings = []Surrounding{{Name: "keepalived", Words: "keepalived runs here", Holds: CannotTell}}
+		}, "", "", "", 0},
+		{"nobody looked around", block, func(p *plans.Plan, s *State, f *Facts, n *time.Time) { f.Surroundings = nil }, GateSurroundings, CannotTell, "weir doctor", 0},
 		{"no heartbeat", block, func(p *plans.Plan, s *State, f *Facts, n *time.Time) { f.Heartbeat = time.Time{} }, GateHeartbeat, CannotTell, "", 0},
 		{"an old heartbeat", block, func(p *plans.Plan, s *State, f *Facts, n *time.Time) { f.Heartbeat = n.Add(-2 * time.Hour) }, GateHeartbeat, CannotTell, "", 0},
 		{"soak", block, func(p *plans.Plan, s *State, f *Facts, n *time.Time) {

@@ -16,6 +16,7 @@ func AllGates() []NamedGate {
 		{GateQuiet, "nothing new and unanswered would have been denied for enforce.alert.quiet"},
 		{GateCensus, "the live connections were judged since the groups are in alert"},
 		{GateQuestions, "rare and one-way flows were answered"},
+		{GateSurroundings, "nothing takes traffic past weir, shows it changed or shares it with another gateway that a person does not know of"},
 		{GateHeartbeat, "the way from a log rule to the daemon was seen to work"},
 		{GateProof, "what the refactoring widens and narrows is what was approved, and within its budget"},
 		{GateShadow, "old and new rules ran side by side for the refactoring's shadow, and every disagreement was approved"},

@@ -15,25 +15,26 @@ type Kind string
 
 // The kinds of records.
 const (
-	Applied   Kind = "applied"   // a plan was registered
-	Requested Kind = "requested" // a step was frozen
-	Approved  Kind = "approved"
-	Denied    Kind = "denied"
-	Intent    Kind = "intent"  // about to do Op in the kernel
-	Seen      Kind = "seen"    // the kernel after an intent; Done says whether it was done
-	Lapsed    Kind = "lapsed"  // a trial ended by itself
-	Adopted   Kind = "adopted" // the kernel was changed without the journal
-	Emptied   Kind = "emptied" // the table is gone: a reboot, or somebody deleted it
-	Booted    Kind = "booted"  // the machine was started again, and the boot snapshot restored; Done: what is confirmed
-	TakenOut  Kind = "removed" // the table was removed on purpose
-	Paused    Kind = "paused"
-	Resumed   Kind = "resumed"
-	Drilled   Kind = "drilled"  // the unblock procedure was exercised
-	Answered  Kind = "answered" // a line was answered by a person
-	Noted     Kind = "noted"    // exceptions, quarantines and other daily work
-	Drifted   Kind = "drift"    // somebody else changed what the table holds
-	Mended    Kind = "mended"   // it holds again what was recorded
-	Trusted   Kind = "trusted"  // a trust file was used for the first time, or changed by its quorum
+	Applied      Kind = "applied"   // a plan was registered
+	Requested    Kind = "requested" // a step was frozen
+	Approved     Kind = "approved"
+	Denied       Kind = "denied"
+	Intent       Kind = "intent"  // about to do Op in the kernel
+	Seen         Kind = "seen"    // the kernel after an intent; Done says whether it was done
+	Lapsed       Kind = "lapsed"  // a trial ended by itself
+	Adopted      Kind = "adopted" // the kernel was changed without the journal
+	Emptied      Kind = "emptied" // the table is gone: a reboot, or somebody deleted it
+	Booted       Kind = "booted"  // the machine was started again, and the boot snapshot restored; Done: what is confirmed
+	TakenOut     Kind = "removed" // the table was removed on purpose
+	Paused       Kind = "paused"
+	Resumed      Kind = "resumed"
+	Drilled      Kind = "drilled"  // the unblock procedure was exercised
+	Answered     Kind = "answered" // a line was answered by a person
+	Noted        Kind = "noted"    // exceptions, quarantines and other daily work
+	AcceptedThat Kind = "accepted" // a person knows of something that hides traffic
+	Drifted      Kind = "drift"    // somebody else changed what the table holds
+	Mended       Kind = "mended"   // it holds again what was recorded
+	Trusted      Kind = "trusted"  // a trust file was used for the first time, or changed by its quorum
 )
 
 // Op is what an intent does in the kernel.
@@ -137,7 +138,7 @@ type Record struct {
 	TrustText  []byte   `json:"trustText,omitempty"`  // trusted: its bytes
 }
 
-var kinds = []Kind{Applied, Requested, Approved, Denied, Intent, Seen, Lapsed, Adopted, Emptied, Booted, TakenOut, Paused, Resumed, Drilled, Answered, Noted, Drifted, Mended, Trusted}
+var kinds = []Kind{Applied, Requested, Approved, Denied, Intent, Seen, Lapsed, Adopted, Emptied, Booted, TakenOut, Paused, Resumed, Drilled, Answered, Noted, AcceptedThat, Drifted, Mended, Trusted}
 
 // UnmarshalText refuses unknown text: a newer weir wrote it.
 func (k *Kind) UnmarshalText(b []byte) error {

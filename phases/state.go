@@ -43,13 +43,14 @@ type State struct {
 	Tx        map[string]bool
 	LastTx    string
 	Boot      string
-	WasBack   []string // groups that were back in alert when the table went
-	Unread    string   // revision that was put in force and not read back since; "" none
-	Gone      bool     // what was confirmed is not in force: the table is gone from the kernel, or a boot restored an older step
-	Copy      string   // the transaction by which somebody went back in a saved copy of the table; "" none
-	Out       bool     // everything was taken out of the kernel on purpose
-	Drift     string   // words; "" none
-	Foreign   *Foreign // what somebody else changed in the table; nil: nothing
+	WasBack   []string            // groups that were back in alert when the table went
+	Unread    string              // revision that was put in force and not read back since; "" none
+	Gone      bool                // what was confirmed is not in force: the table is gone from the kernel, or a boot restored an older step
+	Copy      string              // the transaction by which somebody went back in a saved copy of the table; "" none
+	Out       bool                // everything was taken out of the kernel on purpose
+	Drift     string              // words; "" none
+	Accepted  map[string]Accepted // surroundings that people know of, by name
+	Foreign   *Foreign            // what somebody else changed in the table; nil: nothing
 	Openings  []Opening
 }
 
@@ -141,6 +142,7 @@ func (s *State) init() {
 	s.Since, s.Tx = map[string]time.Time{}, map[string]bool{}
 	s.Tickets = map[string]int{}
 	s.Nonces, s.Alone = map[string]bool{}, map[string]time.Time{}
+	s.Accepted = map[string]Accepted{}
 }
 
 // Current returns what is in force by confirmation: the step's name, the hash
@@ -233,6 +235,8 @@ func (s *State) apply(r Record) {
 			s.Copy = r.Tx
 		}
 		s.adopt(r)
+	case AcceptedThat:
+		s.Accepted[r.Line] = Accepted{r.Actor, r.At, r.Answer}
 	case Drifted:
 		s.drifted(r)
 	case Mended:

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"weir/cmd/weir/internal/api"
+	"weir/cmd/weir/internal/daemon"
 	"weir/cmd/weir/internal/exit"
 	"weir/cmd/weir/internal/lifeline"
 	"weir/nft/capture"
@@ -25,14 +26,23 @@ type check struct {
 }
 
 var _ = register(func(e *env) *cobra.Command {
+	var in api.AcceptArgs
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "check this machine and what hides traffic from weir",
 		Long: `Reads, and changes nothing but a table of its own for a moment: what the kernel
 can do, connection tracking's head-room, other programs' chains on the same
-hooks, and what lets traffic pass unseen. Exit 2 where something needs a look.`,
+hooks, and what lets traffic pass unseen. Exit 2 where something needs a look.
+
+No step that denies is armed while something here hides traffic, shows it changed
+or shares it with another gateway, until a person says that they know:
+
+  weir doctor --accept keepalived --reason "the evidence of gw2 was imported"`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if in.Name != "" {
+				return e.call(c.Context(), "accept", in, &struct{}{})
+			}
 			out := e.examine(c.Context())
 			if e.output == "json" {
 				return e.json("Doctor", out)
@@ -48,6 +58,9 @@ hooks, and what lets traffic pass unseen. Exit 2 where something needs a look.`,
 			return nil
 		},
 	}
+	c.Flags().StringVar(&in.Name, "accept", "", "the name of something that is listed: you know of it")
+	c.Flags().StringVar(&in.Reason, "reason", "", "with --accept: why the evidence holds all the same")
+	c.MarkFlagsRequiredTogether("accept", "reason")
 	e.outputFlag(c)
 	return c
 })
@@ -73,8 +86,7 @@ func (e *env) examine(ctx context.Context) []check {
 	switch {
 	case err != nil:
 		say("conntrack", "bad", "%v", err)
-	case head.Left() < 0.3:
-		say("conntrack", "look", "the connection table holds %d of at most %d; raise net.netfilter.nf_conntrack_max before phase 1", head.Count, head.Max)
+	case head.Left() < 0.3: // said below
 	default:
 		say("conntrack", "ok", "the connection table holds %d of at most %d", head.Count, head.Max)
 	}
@@ -97,9 +109,7 @@ func (e *env) examine(ctx context.Context) []check {
 	for _, p := range m.Problems {
 		say("machine", "unknown", "%s", p)
 	}
-	for _, why := range m.Shares() {
-		say("peers", "look", "%s", why)
-	}
+	e.examineAround(ctx, k, say)
 	for _, c := range m.Chains {
 		if c.Table == "weir" || c.Hook != "forward" && c.Hook != "output" {
 			continue
@@ -124,6 +134,8 @@ func (e *env) examine(ctx context.Context) []check {
 	switch {
 	case s.Drift != "":
 		say("drift", "bad", "%s", s.Drift)
+	case s.Foreign != nil:
+		say("drift", "bad", "%s; put it back: weir diff --restore", s.Foreign.Words)
 	case s.Gone:
 		say("drift", "bad", "the kernel is empty though %s was confirmed: everything passes; weir restore", s.Step)
 	case len(s.Openings) > 0:
@@ -136,3 +148,29 @@ func (e *env) examine(ctx context.Context) []check {
 }
 
 func denies(t phases.Target) bool { return t.Treatment.Denies() }
+
+// examineAround says what hides traffic from weir: with the plan and what people
+// said of it, where the daemon answers.
+func (e *env) examineAround(ctx context.Context, k *kernel.Kernel, say func(name, state, format string, args ...any)) {
+	var list []phases.Surrounding
+	err := e.call(ctx, "around", struct{}{}, &list)
+	if x := exit.From(err); x != nil && k != nil {
+		list, err = daemon.Surroundings(ctx, k, nil)
+	}
+	if err != nil {
+		say("around", "unknown", "%v", err)
+		return
+	}
+	for _, x := range list {
+		switch {
+		case x.By != "":
+			say("around", "ok", "%s (accepted by %s: %s)", x.Words, x.By, x.Why)
+		case x.Holds == phases.Fail:
+			say("around", "bad", "%s", x.Words)
+		case x.Holds == phases.CannotTell:
+			say("around", "look", "%s; a step that denies waits until: weir doctor --accept %s --reason …", x.Words, x.Name)
+		default:
+			say("around", "look", "%s", x.Words)
+		}
+	}
+}

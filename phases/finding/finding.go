@@ -36,6 +36,7 @@ const (
 	NewFlow     Kind = "new-flow"
 	UnusedRule  Kind = "unused-rule"
 	Drift       Kind = "drift"
+	Hidden      Kind = "hidden" // something takes traffic past weir
 	Lifeline    Kind = "lifeline"
 	Overdue     Kind = "overdue"
 	Boot        Kind = "boot" // what a boot could not restore as it should
@@ -43,7 +44,7 @@ const (
 
 var kinds = []Kind{WouldDeny, Denied, Captured, Widens, Narrows, Rare, Guessed, OneWay, HighPorts, Undeclared,
 	NotAssigned, NeverSeen, Refused, MACChange, IfaceChange, ManyAddrs, Inbound, Loss, NewFlow,
-	UnusedRule, Drift, Lifeline, Overdue, Boot}
+	UnusedRule, Drift, Hidden, Lifeline, Overdue, Boot}
 
 // Severity orders findings for a reader; it changes nothing by itself.
 type Severity string

@@ -206,6 +206,12 @@ type Confirmed struct {
 	Step string `json:"step"`
 }
 
+// AcceptArgs is a person's word that they know of something that hides traffic.
+type AcceptArgs struct {
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+}
+
 // MendArgs asks to put back what somebody else changed. Resume ends a pause
 // first: a person says so.
 type MendArgs struct {

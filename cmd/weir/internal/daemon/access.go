@@ -30,7 +30,7 @@ var rights = map[string]string{
 	"openings": plans.MayTraffic, "report": plans.MayTraffic,
 
 	"apply": plans.MayOperate, "request": plans.MayOperate, "advance": plans.MayOperate, "confirm": plans.MayOperate, "rollback": plans.MayOperate,
-	"noticed": plans.MayOperate, "pause": plans.MayOperate, "resume": plans.MayOperate, "restore": plans.MayOperate, "mend": plans.MayOperate, "remove": plans.MayOperate,
+	"noticed": plans.MayOperate, "pause": plans.MayOperate, "resume": plans.MayOperate, "restore": plans.MayOperate, "mend": plans.MayOperate, "accept": plans.MayOperate, "around": plans.MayRead, "remove": plans.MayOperate,
 	"answer": plans.MayOperate, "unblock": plans.MayOperate, "end": plans.MayOperate, "drill": plans.MayOperate, "quarantine": plans.MayOperate,
 	"notify": plans.MayOperate, "wider": plans.MayOperate,
 

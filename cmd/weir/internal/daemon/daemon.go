@@ -87,6 +87,7 @@ type Daemon struct {
 	lastErr    string               // last complaint of the tick, so that it is said once
 	pot        pot
 	drift      driftWatch
+	around     surveyed
 	judgeCache judgeCache
 	started    started
 	sessions   sessions     // into this machine, looked for when one is met

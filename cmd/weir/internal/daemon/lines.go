@@ -151,7 +151,7 @@ func (d *Daemon) findings(ctx context.Context, c caller, in None) ([]finding.Fin
 	if err != nil {
 		return nil, err
 	}
-	out := slices.Concat(monitor.Findings(&p, d.evidence, d.classes), d.visitors(), d.bootFindings(), d.shadowFindings(c.now), drift, d.addedFindings(c.now))
+	out := slices.Concat(monitor.Findings(&p, d.evidence, d.classes), d.visitors(), d.bootFindings(), d.shadowFindings(c.now), drift, d.addedFindings(c.now), d.hidingFindings(ctx, c.now))
 	if f, pol, ok := d.judging(); ok && f.Step.Denies() {
 		rows := d.rows(c.now, statusAge)
 		out = append(out, watch.Deviations(pol, rows, f.UpTo)...)

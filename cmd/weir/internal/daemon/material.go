@@ -142,6 +142,7 @@ func (d *Daemon) facts(now time.Time, age time.Duration) (phases.Facts, error) {
 	f := phases.Facts{
 		Observed: d.evidence.Spans(), Lines: d.openLines(now), Moved: d.moved, Census: d.census.at, Held: &held, Shadow: d.shadowFacts(now),
 		Unanswered: monitor.UnansweredShare(rows), Heartbeat: d.heard,
+		Surroundings: d.surroundings(context.Background(), surroundingsAge(age)),
 	}
 	if n := len(f.Observed); n > 0 {
 		f.Gaps = d.evidence.Gaps(f.Observed[0].From, f.Observed[n-1].To)

@@ -32,6 +32,8 @@ func (d *Daemon) verbs() map[string]api.Handler {
 		"resume":     verb(d, d.resume),
 		"restore":    verb(d, d.restore),
 		"mend":       verb(d, d.mend),
+		"around":     verb(d, d.listSurroundings),
+		"accept":     verb(d, d.accept),
 		"remove":     verb(d, d.remove),
 		"frozen":     verb(d, d.frozen),
 		"preview":    verb(d, d.preview),

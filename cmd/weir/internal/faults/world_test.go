@@ -166,7 +166,7 @@ func (w *world) stop() {
 func facts(now time.Time) phases.Facts {
 	return phases.Facts{
 		Observed: []monitor.Span{{From: now.AddDate(-1, 0, 0), To: now}}, Moved: map[string]time.Time{}, Census: now,
-		Held: &enforce.Held{}, Unanswered: []monitor.Unanswered{}, Heartbeat: now,
+		Held: &enforce.Held{}, Unanswered: []monitor.Unanswered{}, Heartbeat: now, Surroundings: []phases.Surrounding{},
 	}
 }
 
