@@ -3,6 +3,7 @@ package phases
 import (
 	"weir/nft"
 	"weir/phases/compile"
+	"weir/phases/refactor"
 	"weir/phases/rehearse"
 	"weir/plans"
 )
@@ -13,8 +14,9 @@ type Draft struct {
 	Step    Step
 	Input   compile.Input
 	Rules   nft.Revision
-	Backout nft.Rollback // to the step before; to off for the first
-	Cuts    []string     // what the plan denies of what the machine depends on: such a step is not frozen
+	Proof   *refactor.Proof // what the step's refactoring changes; nil: it has none
+	Backout nft.Rollback    // to the step before; to off for the first
+	Cuts    []string        // what the plan denies of what the machine depends on: such a step is not frozen
 }
 
 // Drafts compiles every step of a plan after off, each upon the one before, for
@@ -35,6 +37,7 @@ func Drafts(plan plans.Plan, m Material, compileStep func(compile.Input) (nft.Re
 			return out, err
 		}
 		d := Draft{Step: st, Input: in, Rules: rules, Backout: nft.Rollback{Hooks: hooksOf(rules.Entry), Tx: "by-hand", Kind: nft.TxHold}}
+		d.Proof = proof(plan, st, in, over, m)
 		if over != nil {
 			d.Backout.ID, d.Backout.Entry = over.Rules.ID, over.Rules.Entry
 			d.Backout.Alert = Narrower(in, over.Input)

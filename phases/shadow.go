@@ -128,12 +128,7 @@ func reach(p policy.Policy, groups []string, denied ...[]compile.Never) policy.P
 
 // proof says what a step's refactoring changes; nil where it has none.
 func (m *Machine) proof(step Step, mat Material) (*refactor.Proof, error) {
-	name := step.Shadow
-	if name == "" && step.Phase() == "refactor" {
-		name = step.Wave()
-	}
-	r, ok := refactorOf(m.plan, name)
-	if !ok {
+	if step.Phase() != "refactor" {
 		return nil, nil
 	}
 	var over *Frozen
@@ -148,13 +143,21 @@ func (m *Machine) proof(step Step, mat Material) (*refactor.Proof, error) {
 	if err != nil {
 		return nil, err
 	}
+	return proof(m.plan, step, in, over, mat), nil
+}
+
+func proof(plan plans.Plan, step Step, in compile.Input, over *Frozen, mat Material) *refactor.Proof {
+	r, ok := refactorOf(plan, step.Wave())
+	if !ok || step.Phase() != "refactor" {
+		return nil
+	}
 	before, after := sides(in, over, r.Groups, mat.UpTo)
 	var seen []refactor.Seen
 	if mat.Seen != nil {
 		seen = mat.Seen()
 	}
-	p, _, _ := refactor.Prove(r.Name, before, after, r.Groups, seen, m.plan)
-	return &p, nil
+	p, _, _ := refactor.Prove(r.Name, before, after, r.Groups, seen, plan)
+	return &p
 }
 
 // Compared returns the two policies that a frozen step's refactoring is about,

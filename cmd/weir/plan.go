@@ -18,6 +18,7 @@ import (
 	"weir/phases/compile"
 	"weir/phases/enforce"
 	"weir/phases/monitor"
+	"weir/phases/refactor"
 	"weir/plans"
 )
 
@@ -45,10 +46,11 @@ and needs no rights. Rules that come from evidence are compiled from --evidence
 // planStep is one step of the answer.
 type planStep struct {
 	phases.Step
-	Rules    int    `json:"rules"`
-	Expected string `json:"expected,omitempty"`
-	Nft      string `json:"nft,omitempty"`
-	Backout  string `json:"backout,omitempty"`
+	Rules    int             `json:"rules"`
+	Proof    *refactor.Proof `json:"proof,omitempty"`
+	Expected string          `json:"expected,omitempty"`
+	Nft      string          `json:"nft,omitempty"`
+	Backout  string          `json:"backout,omitempty"`
 
 	Cuts []string `json:"cuts,omitempty"` // what it would deny of what this machine depends on: it is not frozen
 }
@@ -71,6 +73,7 @@ func (e *env) plan(ctx context.Context, planFile, evidenceFile, only string) err
 	facts := phases.Facts{}
 	if ev != nil {
 		rows := ev.Rows(plans.NewClassifier(p))
+		m.Seen = func() []refactor.Seen { return refactor.SeenIn(rows, ev.Judged()) }
 		m.Policy, _ = enforce.Build(p, rows, nil, now)
 		facts.Observed = ev.Spans()
 	} else {
@@ -94,7 +97,7 @@ func (e *env) plan(ctx context.Context, planFile, evidenceFile, only string) err
 	if e.output == "json" {
 		out := []planStep{}
 		for _, d := range drafts {
-			x := planStep{Step: d.Step, Rules: rulesIn(d), Nft: d.Rules.Ruleset.String(), Backout: d.Backout.Text(), Cuts: d.Cuts}
+			x := planStep{Step: d.Step, Rules: rulesIn(d), Proof: d.Proof, Nft: d.Rules.Ruleset.String(), Backout: d.Backout.Text(), Cuts: d.Cuts}
 			if at, ok := dates[d.Step.Name]; ok && !at.At.IsZero() {
 				x.Expected = at.At.Format("2006-01-02T15:04:05Z07:00")
 			}
@@ -152,6 +155,17 @@ func (e *env) showDraft(n int, d phases.Draft, at phases.Expected, p *plans.Plan
 	}
 	if len(d.Step.Narrows) > 0 {
 		fmt.Fprintf(e.out, "   narrows   %s; open connections: %s\n", strings.Join(d.Step.Narrows, ", "), d.Step.Established)
+	}
+	if d.Proof != nil && !frame && (d.Step.Shadow != "" || !slices.Contains(d.Step.Gates, phases.GateShadow)) {
+		for _, l := range proofLines(*d.Proof) {
+			word, rest, _ := strings.Cut(l, " ")
+			fmt.Fprintf(e.out, "   %-9s %s\n", word, safe(strings.TrimLeft(rest, " ")))
+		}
+		for _, r := range p.Refactor {
+			if words := d.Proof.Exceeds(r.Budget); r.Name == d.Proof.Name && words != "" {
+				fmt.Fprintf(e.out, "   refused   %s\n", safe(words))
+			}
+		}
 	}
 	if len(d.Step.Brownouts) > 0 {
 		var b []string

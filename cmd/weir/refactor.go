@@ -83,13 +83,21 @@ func (e *env) showRefactoring(r api.Refactoring, all bool) {
 
 // showProof writes what a refactoring widens and narrows.
 func (e *env) showProof(p refactor.Proof) {
+	for _, l := range proofLines(p) {
+		fmt.Fprintf(e.out, "  %s\n", safe(l))
+	}
+}
+
+// proofLines are the lines of both differences, with their sums.
+func proofLines(p refactor.Proof) []string {
+	var out []string
 	for _, l := range p.Widens.Lines {
-		fmt.Fprintf(e.out, "  widens   %s\n", safe(l))
+		out = append(out, "widens   "+l)
 	}
 	for _, l := range p.Narrows.Lines {
-		fmt.Fprintf(e.out, "  narrows  %s\n", safe(l))
+		out = append(out, "narrows  "+l)
 	}
-	fmt.Fprintf(e.out, "  widens   %s\n  narrows  %s\n", p.Widens.Summary(), p.Narrows.Summary())
+	return append(out, "widens   "+p.Widens.Summary(), "narrows  "+p.Narrows.Summary())
 }
 
 // fewRules is how many numbers of rules are written before "and … more".

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"weir/phases/flow"
+	"weir/phases/monitor"
 	"weir/phases/policy"
 	"weir/plans"
 )
@@ -42,6 +43,24 @@ type Difference struct {
 type Seen struct {
 	Group string
 	flow.Flow
+}
+
+// SeenIn lists the flows of evidence: what was used, and what rules denied or
+// would have denied.
+func SeenIn(rows []monitor.Row, judged []monitor.Judged) []Seen {
+	var out []Seen
+	for _, r := range rows {
+		if r.Normal() {
+			out = append(out, Seen{Group: r.Group, Flow: r.Flow()})
+		}
+	}
+	for _, j := range judged {
+		if !j.Verdict.Disagrees() {
+			out = append(out, Seen{Group: j.Group, Flow: j.Flow})
+		}
+	}
+	slices.SortFunc(out, func(a, b Seen) int { return cmp.Or(flow.Compare(a.Flow, b.Flow), cmp.Compare(a.Group, b.Group)) })
+	return slices.Compact(out)
 }
 
 // mostExamples is how many seen flows a Difference names.

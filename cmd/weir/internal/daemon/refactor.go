@@ -15,6 +15,9 @@ func (d *Daemon) refactoring(ctx context.Context, c caller, in api.RefactorArgs)
 	if _, err := d.needPlan(); err != nil {
 		return api.Refactoring{}, err
 	}
+	if err := d.watchShadow(ctx, c.now); err != nil {
+		return api.Refactoring{}, err
+	}
 	digest, err := d.refactored(in.Name)
 	if err != nil {
 		return api.Refactoring{}, err

@@ -352,20 +352,7 @@ func (d *Daemon) shadowFindings(now time.Time) []finding.Finding {
 	return out
 }
 
-// seen lists the flows of the evidence for the proof of a refactoring: what was
-// used, and what was denied.
+// seen lists the flows of the evidence for the proof of a refactoring.
 func (d *Daemon) seen(rows []monitor.Row) []refactor.Seen {
-	var out []refactor.Seen
-	for _, r := range rows {
-		if r.Normal() {
-			out = append(out, refactor.Seen{Group: r.Group, Flow: r.Flow()})
-		}
-	}
-	for _, j := range d.evidence.Judged() {
-		if !j.Verdict.Disagrees() {
-			out = append(out, refactor.Seen{Group: j.Group, Flow: j.Flow})
-		}
-	}
-	slices.SortFunc(out, func(a, b refactor.Seen) int { return flow.Compare(a.Flow, b.Flow) })
-	return slices.Compact(out)
+	return refactor.SeenIn(rows, d.evidence.Judged())
 }
