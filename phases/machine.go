@@ -34,7 +34,7 @@ type Parts struct {
 	Boots    Boots    // what a boot restores; nil: nothing is kept
 
 	// Compare says what of the table is not a revision's, rule by rule and element
-	// by element; known are the ids of what else may be loaded. nil: Held does nothing.
+	// by element; known are the ids of what else may be loaded. nil: ReadBack does nothing.
 	Compare   func(ctx context.Context, r nft.Revision, known []string) ([]nft.Difference, error)
 	Stopwatch func() func() time.Duration // starts one that says how long it has run; nil: nothing is measured
 

@@ -38,7 +38,7 @@ syslog, and to the witness that the trust file names.
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(auditLog(e), auditVerify(e), auditReport(e), auditKey(e))
+	c.AddCommand(auditLog(e), auditVerify(e), auditReport(e), auditKey(e), auditMend(e))
 	return c
 })
 
@@ -261,6 +261,26 @@ func auditKey(e *env) *cobra.Command {
 				return exit.Errorf(exit.Failed, "%w: %s", err, a.Broken)
 			}
 			fmt.Fprint(e.out, audit.Allowed(key, audit.Version, report.Version))
+			return nil
+		},
+	}
+}
+
+func auditMend(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "mend",
+		Short: "give the journal back the records that only the audit log has",
+		Long: `After an older journal was put back, or its end was lost: the records that it lacks
+are taken from the audit log, which has the same bytes. Where the journal says
+something else than the log, move journal.db away first; all of it is then made of
+the log. The daemon must not run.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			n, err := store.MendJournal(e.state)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(e.out, "%s came back; start the daemon, then: weir audit verify\n", many(n, "record"))
 			return nil
 		},
 	}

@@ -316,7 +316,7 @@ func (d *Daemon) tick(ctx context.Context) {
 	if _, err := d.recover(ctx, now); err != nil {
 		complain("cannot read the kernel", err)
 	}
-	if r, err := d.machine.Held(ctx, now); err != nil {
+	if r, err := d.machine.ReadBack(ctx, now); err != nil {
 		complain("cannot read back what is in force", err)
 	} else if r != nil && r.Held == "" {
 		d.log.Error(r.Words)

@@ -93,6 +93,7 @@ func TestKillTheDaemon(t *testing.T) {
 		}
 		h.must("in force", "status")
 		h.must("seen confirm", "history")
+		h.must("the audit log holds", "audit", "verify")
 		records := h.records()
 		after := phases.Fold(records)
 		l = h.look()

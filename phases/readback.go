@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Held reads back from the kernel what the newest step, lapse or way back put in
+// ReadBack reads back from the kernel what the newest step, lapse or way back put in
 // force, compares every rule and every element with the frozen bytes, and writes
 // down what it found; nothing where that is done already. A step waits for no
 // comparison: the daemon calls this right after. nil: nothing was written.
-func (m *Machine) Held(ctx context.Context, now time.Time) (*Record, error) {
+func (m *Machine) ReadBack(ctx context.Context, now time.Time) (*Record, error) {
 	id := m.state.Unread
 	if id == "" || m.Compare == nil {
 		return nil, nil
