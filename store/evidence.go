@@ -78,9 +78,6 @@ func openEvidence(path string, readOnly bool) (*EvidenceStore, error) {
 			if b == nil {
 				return fmt.Errorf("%w: it is a database of something else", ErrDamaged)
 			}
-			if v := string(b.Get(versionKey)); v != EvidenceVersion {
-				return fmt.Errorf("%w: %q, this weir reads %q", ErrVersion, v, EvidenceVersion)
-			}
 			for _, name := range [][]byte{blockBucket, answerBucket, findingBucket} {
 				if tx.Bucket(name) == nil {
 					return fmt.Errorf("%w: bucket %s is missing", ErrDamaged, name)
@@ -89,6 +86,9 @@ func openEvidence(path string, readOnly bool) (*EvidenceStore, error) {
 			return nil
 		})
 	})
+	if err == nil {
+		err = migrate(db, path, readOnly, evidenceBucket, EvidenceVersion, evidenceSteps)
+	}
 	if err != nil {
 		return fail(errors.Join(err, db.Close()))
 	}

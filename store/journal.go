@@ -81,12 +81,12 @@ func openJournal(path string, readOnly bool) (*Journal, error) {
 			if b == nil || tx.Bucket(journalBucket) == nil {
 				return fmt.Errorf("%w: it is a database of something else", ErrDamaged)
 			}
-			if v := string(b.Get(versionKey)); v != JournalVersion {
-				return fmt.Errorf("%w: %q, this weir reads %q", ErrVersion, v, JournalVersion)
-			}
 			return nil
 		})
 	})
+	if err == nil {
+		err = migrate(db, path, readOnly, metaBucket, JournalVersion, journalSteps)
+	}
 	if err != nil {
 		return fail(errors.Join(err, db.Close()))
 	}
