@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"weir/nft"
+	"weir/phases/compile"
 	"weir/plans"
 )
 
@@ -231,4 +233,26 @@ func FuzzBoot(f *testing.F) {
 			t.Fatal("no choice")
 		}
 	})
+}
+
+// TestRestoringComputesNothing: after an upgrade what was approved is loaded as it
+// was recorded, by a boot and by a restore.
+func TestRestoringComputesNothing(t *testing.T) {
+	s := newScript(t)
+	s.run("apply:p drill to:enforce/block:desks")
+	was := s.w.stable()
+	s.m.Compile = func(compile.Input) (nft.Revision, error) {
+		t.Error("something was compiled")
+		return nft.Revision{}, nil
+	}
+	for _, row := range []string{"boot", "reboot restore", "delete restore"} {
+		s.run(row)
+		if got := s.w.stable(); got != was {
+			t.Errorf("after %s in force is %s, not %s", row, got, was)
+		}
+		s.m.Compile = func(compile.Input) (nft.Revision, error) {
+			t.Error("something was compiled")
+			return nft.Revision{}, nil
+		}
+	}
 }

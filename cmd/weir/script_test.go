@@ -89,7 +89,7 @@ func params(masquerade bool, dir string) testscript.Params {
 			"ftp": cmdFTP, "foreign": cmdForeign, "rules": cmdRules, "sysctls": cmdSysctls, "forget": cmdForget, "arrives": cmdArrives,
 			"probes": cmdProbes, "restored": cmdRestored, "garbage": cmdGarbage, "addr": cmdAddr, "ruleset": cmdRuleset, "recur": cmdRecur, "cmpout": cmdCmpout,
 			"webhook": cmdWebhook,
-			"lured":   cmdLured, "refused": cmdRefused, "lure": cmdLure, "cut": cmdCut, "reboot": cmdReboot, "hand": cmdHand,
+			"lured":   cmdLured, "refused": cmdRefused, "lure": cmdLure, "cut": cmdCut, "reboot": cmdReboot, "systemd": cmdSystemd, "heard": cmdHeard, "term": cmdTerm, "upgraded": cmdUpgraded, "hand": cmdHand,
 			"checker": cmdChecker, "tampered": cmdTampered, "forged": cmdForged,
 		},
 	}
@@ -101,8 +101,9 @@ type stageKey struct{}
 type stage struct {
 	lab        *netns.Lab
 	masquerade bool
-	boots      int    // since the script began
-	out        string // of the last gw
+	boots      int         // since the script began
+	said       chan string // to systemd
+	out        string      // of the last gw
 	errs       string
 	mu         sync.Mutex // guards what follows
 	procs      map[string]*netns.Cmd
@@ -166,7 +167,7 @@ func command(ts *testscript.TestScript, args []string) *netns.Cmd {
 	}
 	path, err := lookPath(ts, args[0])
 	ts.Check(err)
-	run, rest := onMachine(ts, path, args[1:])
+	run, rest := onMachine(ts, uid, path, args[1:])
 	c := w.lab.Gateway.Command(run, rest...)
 	c.Dir = ts.Getenv("WORK")
 	for _, k := range []string{"PATH", "HOME", "TMPDIR", "WEIR_SOCKET", "WEIR_STATE"} {
@@ -178,6 +179,9 @@ func command(ts *testscript.TestScript, args []string) *netns.Cmd {
 			if strings.HasPrefix(dir, os.TempDir()+"/") {
 				ts.Check(os.Chmod(dir, 0o755))
 			}
+		}
+		if w.boots > 0 {
+			return c // it becomes that user after the mounts
 		}
 		c.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: 0, NoSetGroups: true}
 	}

@@ -3,10 +3,19 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"weir/phases"
+	"weir/phases/compile"
 )
 
 // machineFiles are the files of a machine that a reboot changes, by where they
@@ -54,7 +63,7 @@ func cmdReboot(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // onMachine wraps a command so that it sees the files of the machine.
-func onMachine(ts *testscript.TestScript, path string, args []string) (string, []string) {
+func onMachine(ts *testscript.TestScript, uid int, path string, args []string) (string, []string) {
 	if stageOf(ts).boots == 0 {
 		return path, args
 	}
@@ -62,5 +71,85 @@ func onMachine(ts *testscript.TestScript, path string, args []string) (string, [
 	for name, at := range machineFiles {
 		script += fmt.Sprintf("mount --bind '%s' %s && ", filepath.Join(ts.MkAbs("machine"), name), at)
 	}
-	return "/usr/bin/unshare", append([]string{"--mount", "/bin/sh", "-c", script + `exec "$@"`, "sh", path}, args...)
+	if uid >= 0 {
+		script += fmt.Sprintf("exec setpriv --reuid %d --clear-groups ", uid)
+	} else {
+		script += "exec "
+	}
+	return "/usr/bin/unshare", append([]string{"--mount", "/bin/sh", "-c", script + `"$@"`, "sh", path}, args...)
+}
+
+// systemd listens on $WORK/notify as systemd does; "heard WORD" waits until the
+// word was said once more.
+func cmdSystemd(ts *testscript.TestScript, neg bool, args []string) {
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: ts.MkAbs("notify"), Net: "unixgram"})
+	ts.Check(err)
+	said := make(chan string, 1000)
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		buf := make([]byte, 4096)
+		for {
+			n, err := l.Read(buf)
+			if err != nil {
+				return // it was closed
+			}
+			select {
+			case said <- string(buf[:n]):
+			default: // nobody waits for so many
+			}
+		}
+	})
+	stageOf(ts).said = said
+	ts.Defer(func() { l.Close(); reader.Wait() })
+}
+
+func cmdHeard(ts *testscript.TestScript, neg bool, args []string) {
+	end := time.After(10 * time.Second)
+	for {
+		select {
+		case s := <-stageOf(ts).said:
+			if slices.Contains(strings.Split(s, "\n"), args[0]) {
+				return
+			}
+		case <-end:
+			ts.Fatalf("systemd was not told %s", args[0])
+		}
+	}
+}
+
+// term NAME: SIGTERM, as systemd sends it; it waits for the end.
+func cmdTerm(ts *testscript.TestScript, neg bool, args []string) {
+	w := stageOf(ts)
+	w.mu.Lock()
+	c := w.procs[args[0]]
+	delete(w.procs, args[0])
+	w.mu.Unlock()
+	ts.Check(c.Process.Signal(syscall.SIGTERM))
+	if err := c.Wait(); err != nil && c.ProcessState.ExitCode() != 0 {
+		ts.Fatalf("it ended with %v", err)
+	}
+}
+
+// upgraded: the frozen step in force was compiled, by an older weir, from
+// something that this weir makes another ruleset of. What is recorded as its
+// ruleset is as it was.
+func cmdUpgraded(ts *testscript.TestScript, neg bool, args []string) {
+	dir := filepath.Join(ts.Getenv("WEIR_STATE"), "frozen")
+	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	ts.Check(err)
+	var newest phases.Frozen
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		ts.Check(err)
+		f, err := phases.DecodeFrozen("sha256:"+strings.TrimSuffix(filepath.Base(name), ".json"), data)
+		ts.Check(err)
+		if f.At.After(newest.At) {
+			newest = f
+		}
+	}
+	newest.Input.Groups[0].Treatment = compile.Drop
+	newest.At = newest.At.Add(time.Second)
+	data, err := newest.Encode()
+	ts.Check(err)
+	ts.Check(os.WriteFile(filepath.Join(dir, strings.TrimPrefix(newest.Digest(), "sha256:")+".json"), data, 0o600))
 }
