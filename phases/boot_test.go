@@ -114,6 +114,9 @@ func TestSwitchedOff(t *testing.T) {
 	if err := s.do("yes"); !errors.Is(err, ErrOff) {
 		t.Error(err)
 	}
+	if err := s.m.Repair(ctx, s.w.now, ben, func(string) error { t.Error("repaired"); return nil }); !errors.Is(err, ErrOff) {
+		t.Error(err)
+	}
 	if st := s.m.Status(s.w.now, facts(s.w)); st.Off != "a word" {
 		t.Errorf("status says %q", st.Off)
 	}

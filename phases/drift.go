@@ -283,6 +283,9 @@ func (m *Machine) frozenOf(revision string) (f *Frozen, off bool, err error) {
 // approved and confirmed. Not while the rollout is paused.
 func (m *Machine) Repair(ctx context.Context, now time.Time, by Actor, do func(tx string) error) error {
 	fail := func(err error) error { return fmt.Errorf("cannot put back what was changed: %w", err) }
+	if err := m.on(); err != nil {
+		return fail(err)
+	}
 	if _, err := m.Recover(ctx, now); err != nil {
 		return fail(err)
 	}

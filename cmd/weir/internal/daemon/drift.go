@@ -258,7 +258,10 @@ func (d *Daemon) answerDrift(ctx context.Context, now time.Time, diffs []nft.Dif
 	why := "the plan says drift: alert"
 	if d.machine.Plan().Drift == plans.DriftRepair {
 		ok := false
-		if ok, why = phases.MayRepair(s, d.machine.Look(), now); ok {
+		if ok, why = phases.MayRepair(s, d.machine.Look(), now); d.machine.SwitchedOff() != "" {
+			ok, why = false, "weir is switched off by "+d.machine.SwitchedOff()
+		}
+		if ok {
 			d.pageDrift(*f, "")
 			return d.repair(ctx, now, phases.Self, diffs)
 		}
