@@ -12,8 +12,9 @@ var _ = register(func(e *env) *cobra.Command {
 and no rights, and changes nothing. A FILE is one of these, told by its content:
 
   iptables-save or ip6tables-save   both at once: fw.v4,fw.v6
+  rules for nft -f                  read by nft in a namespace of its own
   nft -j list ruleset               or live: for this machine's own, by nft
-  a rollout plan                    its declared flows
+  a rollout plan                    what it lets pass in the end; --evidence FILE
   what weir policy infer -o nft     wrote
 
 "-" is standard input. Sets that rules of iptables look into come from what

@@ -19,8 +19,9 @@ func (e *env) policyCompare(use string) *cobra.Command {
 		Long: `Compares what two files let pass and says what A allows and B does not, and the
 reverse: exact, in few boxes, each with a packet as example and the rules that
 decide. Exit 2: there is a difference. Drop and reject are the same. Where one
-is a plan, new connections from its inside to its outside are compared, and of
-the plan what it declares.
+is a plan, new connections from its inside to its outside are compared: of the
+plan what it lets pass once all its steps are taken, and with --evidence what was
+observed of groups that it does not refactor.
 
   weir policy compare old.save new.save
   weir policy compare fw.save plan.yaml

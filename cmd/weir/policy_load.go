@@ -16,6 +16,7 @@ import (
 
 	"weir/cmd/weir/internal/exit"
 	"weir/phases/flow"
+	"weir/phases/monitor"
 	"weir/phases/policy/rules"
 	"weir/phases/policy/rules/iptables"
 	"weir/phases/policy/rules/nftjson"
@@ -28,14 +29,16 @@ const maxRules = 64 << 20
 
 // rulesFrom is how a command of policy reads its files.
 type rulesFrom struct {
-	chain string
-	sets  string
-	zones []string
+	chain    string
+	sets     string
+	zones    []string
+	evidence string
 }
 
 func (r *rulesFrom) flags(c *cobra.Command) {
 	c.Flags().StringVar(&r.chain, "chain", "FORWARD", "the chain, by name or hook")
 	c.Flags().StringVar(&r.sets, "sets", "", "what ipset save wrote")
+	c.Flags().StringVar(&r.evidence, "evidence", "", "of a plan: also what was observed, a file written by weir evidence export")
 	c.Flags().StringSliceVar(&r.zones, "zone", nil, "IFACE=PREFIX: packets of the interface come from there, so rules on it are rules on sources")
 }
 
@@ -127,8 +130,8 @@ func (e *env) loadOne(ctx context.Context, from rulesFrom, file string) (s sourc
 		return s, err
 	}
 	invalid := func(err error) error {
-		if err == nil {
-			return nil
+		if x := (*exit.Error)(nil); err == nil || errors.As(err, &x) {
+			return err
 		}
 		return exit.Errorf(exit.Invalid, "%w", err)
 	}
@@ -137,7 +140,7 @@ func (e *env) loadOne(ctx context.Context, from rulesFrom, file string) (s sourc
 		s.rules, err = nftjson.Read(strings.TrimSuffix(file, ":"), text)
 	case isPlan.MatchString(text):
 		if s.plan, err = plans.Parse(file, []byte(text)); err == nil {
-			s.rules, err = planRules(s.plan)
+			s.rules, err = e.planSource(ctx, s.plan, from.evidence)
 		}
 	case isIPTables.MatchString(text):
 		fam := flow.IPv4
@@ -156,15 +159,41 @@ func (e *env) loadOne(ctx context.Context, from rulesFrom, file string) (s sourc
 		}
 		s.rules, err = iptables.ReadWith(file, text, fam, sets)
 	case isNftText.MatchString(text):
-		if s.rules, err = nfttext.Read(file, text); err != nil {
-			err = exit.Errorf(exit.Invalid, "%w", err).WithHint("only what weir policy infer -o nft wrote is read as text; otherwise: nft -j -f FILE in an empty namespace, or nft -j list ruleset > FILE")
-			return s, err
+		if s.rules, err = nfttext.Read(file, text); err != nil { // not what weir wrote
+			s.rules, err = readNft(ctx, file, text)
 		}
+	case isNft.MatchString(text):
+		s.rules, err = readNft(ctx, file, text)
 	default:
 		return s, exit.Errorf(exit.Invalid, "cannot tell what %s is", file).
-			WithHint("want the output of iptables-save, ip6tables-save or nft -j list ruleset, or a rollout plan")
+			WithHint("want the output of iptables-save or ip6tables-save, rules for nft -f, the output of nft -j list ruleset, or a rollout plan")
 	}
 	return s, invalid(err)
+}
+
+// planSource reads a plan as rules, with the evidence of a file where one is
+// given, and says which groups it then knows too little of.
+func (e *env) planSource(ctx context.Context, p *plans.Plan, evidence string) (rules.Ruleset, error) {
+	var rows []monitor.Row
+	if evidence != "" {
+		ev, _, err := e.planEvidence(ctx, p, evidence)
+		if err != nil {
+			return rules.Ruleset{}, err
+		}
+		rows = ev.Rows(plans.NewClassifier(p))
+	}
+	rs, err := planRules(p, rows, e.now())
+	var open []string
+	for _, g := range p.Groups {
+		if g.Allow == "observed" && !slices.ContainsFunc(p.Refactor, func(r plans.Refactor) bool { return slices.Contains(r.Groups, g.Name) }) &&
+			slices.ContainsFunc(p.Enforce.Waves, func(w plans.Wave) bool { return slices.Contains(w.Groups, g.Name) }) {
+			open = append(open, g.Name)
+		}
+	}
+	if len(open) > 0 && evidence == "" {
+		rs.Notes = append(rs.Notes, rules.Note{File: "plan " + p.Name, Line: p.Group(open[0]).Pos.Line, Text: "what was observed of " + strings.Join(open, ", ") + " is not in the plan: --evidence FILE adds it"})
+	}
+	return rs, err
 }
 
 // text reads a file, standard input, or what nft lists of this machine.

@@ -4,39 +4,93 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"time"
 
+	"weir/cmd/weir/internal/exit"
+	"weir/phases/enforce"
 	"weir/phases/flow"
+	"weir/phases/monitor"
+	"weir/phases/policy"
 	"weir/phases/policy/rules"
+	"weir/phases/refactor"
 	"weir/plans"
 )
 
-// planRules writes what a plan declares as rules: default deny, and one rule
-// for each group that opens a declared flow. What was observed is not in a
-// plan.
-func planRules(p *plans.Plan) (rules.Ruleset, error) {
+// planRules writes as rules what a plan lets pass once all its steps are taken:
+// default deny, lifelines, what is never allowed, and one rule for each group
+// and what it may do: declared flows, the rules of refactorings and, of groups
+// that are not refactored, what was observed, where rows are given.
+func planRules(p *plans.Plan, rows []monitor.Row, now time.Time) (rules.Ruleset, error) {
 	c := &rules.Chain{Name: "plan " + p.Name, Hook: p.Scope.Hooks[0], Default: rules.Drop}
 	c.Rules = append(c.Rules, notJudged(p)...)
-	for _, d := range p.Declared {
-		to, everywhere := p.Resolve(d.To)
-		dst := rangesOf(to...)
-		if everywhere {
-			dst = allAddrs
+	w := planChain{p, c}
+	for _, l := range p.Lifelines {
+		to := plans.Target{Any: l.To.Any, Outside: l.To.Outside, Prefixes: l.To.Prefixes}
+		if to.Empty() {
+			continue // it leads to this machine, or inside: nothing that is judged
 		}
-		for _, cl := range p.Clients(d.From) {
-			src, test := members(p, cl.Group)
-			if len(cl.Endpoints) > 0 {
-				src = src.within(rangesOf(cl.Endpoints...))
-			}
-			for _, f := range d.Families {
-				m := rules.Match{Family: f, Src: []rules.Addrs{{Ranges: src.of(f)}}, Dst: []rules.Addrs{{Ranges: dst.of(f)}}, Services: []rules.Services{{Ranges: serviceRanges(d.Services)}}}
-				if test != "" {
-					m.Src, m.Tests = nil, []rules.Test{{Text: test}}
-				}
-				c.Rules = append(c.Rules, rules.Rule{File: d.Pos.File, Line: d.Pos.Line, Text: "declared " + d.Name, Match: m, Action: rules.Accept})
-			}
+		w.add(rules.Accept, "lifeline "+l.Name, l.Pos, p.Clients(l.From), to, l.Services, l.Families)
+	}
+	for _, n := range p.Never {
+		w.add(rules.Drop, "never "+n.Name, n.Pos, p.Clients(n.From), n.To, n.Services, nil)
+	}
+	for _, d := range p.Declared {
+		w.add(rules.Accept, "declared "+d.Name, d.Pos, p.Clients(d.From), d.To, d.Services, d.Families)
+	}
+	pol, _ := enforce.Build(p, rows, nil, now)
+	pol.Rules = slices.DeleteFunc(pol.Rules, func(r policy.Rule) bool { return r.Reason == policy.DeclaredBy })
+	var err error
+	for _, r := range p.Refactor {
+		if pol, err = refactor.Apply(pol, *p, r); err != nil {
+			return rules.Ruleset{}, exit.Errorf(exit.Invalid, "%w", err)
 		}
 	}
+	for _, r := range pol.Rules {
+		pos, words := p.Group(r.Group).Pos, string(r.Reason)+" of "+r.Group
+		if i := slices.IndexFunc(p.Refactor, func(x plans.Refactor) bool { return x.Name == r.Name }); i >= 0 && r.Reason == policy.Refactored {
+			pos, words = p.Refactor[i].Pos, "refactor step "+r.Name
+		}
+		w.add(rules.Accept, words, pos, []plans.Clients{{Group: r.Group, Endpoints: r.Endpoints}}, plans.Target{Outside: len(r.To) == 0, Prefixes: r.To}, r.Services, r.Families)
+	}
 	return rules.Ruleset{Families: p.Scope.Families(), Chains: []*rules.Chain{c}}, nil
+}
+
+// planChain writes a plan's rules into a chain.
+type planChain struct {
+	plan  *plans.Plan
+	chain *rules.Chain
+}
+
+// add writes one rule for each group and family; no services are all, no
+// families both.
+func (w planChain) add(do rules.Action, text string, at plans.Pos, from []plans.Clients, target plans.Target, services []flow.Service, families []flow.Family) {
+	to, everywhere := w.plan.Resolve(target)
+	dst := rangesOf(to...)
+	if everywhere {
+		dst = allAddrs
+	}
+	if len(families) == 0 {
+		families = []flow.Family{flow.IPv4, flow.IPv6}
+	}
+	for _, cl := range from {
+		src, test := members(w.plan, cl.Group)
+		if len(cl.Endpoints) > 0 {
+			src = src.within(rangesOf(cl.Endpoints...))
+		}
+		for _, f := range families {
+			if len(dst.of(f)) == 0 || test == "" && len(src.of(f)) == 0 {
+				continue
+			}
+			m := rules.Match{Family: f, Src: []rules.Addrs{{Ranges: src.of(f)}}, Dst: []rules.Addrs{{Ranges: dst.of(f)}}}
+			if len(services) > 0 {
+				m.Services = []rules.Services{{Ranges: serviceRanges(services)}}
+			}
+			if test != "" {
+				m.Src, m.Tests = nil, []rules.Test{{Text: test}}
+			}
+			w.chain.Rules = append(w.chain.Rules, rules.Rule{File: at.File, Line: at.Line, Text: text, Match: m, Action: do})
+		}
+	}
 }
 
 func serviceRanges(list []flow.Service) (out []rules.ServiceRange) {

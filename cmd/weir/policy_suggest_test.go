@@ -144,3 +144,45 @@ func TestPolicySuggest(t *testing.T) {
 		}
 	}
 }
+
+// TestPlansAreCompared by what they let pass in the end: refactorings, what is
+// never allowed, lifelines, and with evidence what was observed.
+func TestPlansAreCompared(t *testing.T) {
+	evidence := suggestEvidence(t)
+	plan := writeFile(t, "plan.yaml", suggestPlan)
+	with := func(more string) string { return writeFile(t, "changed.yaml", suggestPlan+more) }
+	web := "refactor: {steps: [{name: desks, groups: [desks], allow: [{services: [tcp/443]}]}]}\n"
+	for _, c := range []struct {
+		name, b string
+		args    []string
+		code    int
+		has     []string
+		not     string
+	}{
+		{name: "the same", b: plan, code: 0, has: []string{"allow the same packets"}},
+		{name: "a refactoring", b: with(web), code: 2, has: []string{"tcp FROM 10.20.16.0/22", "FOR https", "refactor step desks"}},
+		{name: "the same, seen", b: plan, args: []string{"--evidence", evidence}, code: 0, has: []string{"allow the same packets"}},
+		{name: "a refactoring, seen", b: with(web), args: []string{"--evidence", evidence}, code: 2,
+			has: []string{"Only " + plan, "FOR domain", "FOR smtp", "observed of desks"}, not: "Only " + "changed"},
+		{name: "never", b: with("never: [{name: no-web, services: [tcp/443]}]\n"), args: []string{"--evidence", evidence}, code: 2,
+			has: []string{"Only " + plan, "FOR https", "never no-web"}},
+		{name: "a lifeline", b: with("lifelines: [{name: ntp, from: [inside], to: [192.0.2.123], services: [udp/123]}]\n"), code: 2,
+			has: []string{"TO 192.0.2.123 FOR ntp", "lifeline ntp"}},
+	} {
+		out, errs, code := runWeir(t, append([]string{"policy", "compare", plan, c.b}, c.args...)...)
+		if code != c.code {
+			t.Errorf("%s: exit %d, want %d\n%s%s", c.name, code, c.code, out, errs)
+		}
+		for _, h := range c.has {
+			if !strings.Contains(out, h) {
+				t.Errorf("%s: no %q in\n%s", c.name, h, out)
+			}
+		}
+		if c.not != "" && strings.Contains(out, c.not) {
+			t.Errorf("%s: %q in\n%s", c.name, c.not, out)
+		}
+		if says := strings.Contains(errs, "what was observed of desks, relays, servers is not in the plan"); says != (c.args == nil) {
+			t.Errorf("%s: stderr %s", c.name, errs)
+		}
+	}
+}

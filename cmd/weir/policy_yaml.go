@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -112,7 +113,7 @@ var halves = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/1"), netip.MustParseP
 // provePlan reads a plan as rules and compares it with the rules that it was
 // made from: the same, or, where some were left out, nothing more.
 func provePlan(p *plans.Plan, want rules.Ruleset, chain string, exact bool) error {
-	have, err := planRules(p)
+	have, err := planRules(p, nil, time.Time{})
 	if err != nil {
 		return err
 	}
