@@ -87,17 +87,21 @@ func (m *Machine) waiting(digest string) (Head, error) {
 		return Head{}, fmt.Errorf("%w under this digest", ErrNoRequest)
 	}
 	// Nothing waits: the reason why the newest does not is the better answer.
-	var why error
-	var at time.Time
-	for _, v := range m.state.Void {
-		if v.At.After(at) {
-			why, at = v.Why, v.At
-		}
-	}
-	if why != nil {
+	if _, why := m.newestVoid(); why != nil {
 		return Head{}, fmt.Errorf("%w (the last request: %w)", ErrNoRequest, why)
 	}
 	return Head{}, ErrNoRequest
+}
+
+// newestVoid is the request that was given up last, and why; nil: none ever was.
+func (m *Machine) newestVoid() (digest string, why error) {
+	var at time.Time
+	for d, v := range m.state.Void {
+		if v.At.After(at) {
+			digest, why, at = d, v.Why, v.At
+		}
+	}
+	return digest, why
 }
 
 func (m *Machine) expandDigest(short string) (string, error) {

@@ -141,7 +141,7 @@ func TestStatus(t *testing.T) {
 		{"apply:p drill", "off next monitor"},
 		{"to:enforce/alert", "enforce/alert next enforce/block:cameras"},
 		{"req ok:ben", "enforce/alert waits enforce/block:cameras 1/2  next enforce/block:cameras"},
-		{"ok:cleo arm look", "enforce/alert trial enforce/block:cameras left 9m59s next enforce/block:cameras"},
+		{"ok:cleo arm look", "enforce/alert trial enforce/block:cameras left 9m59s next enforce/block:pilot"},
 		{"wait:11m look", "enforce/alert next enforce/block:cameras lapse[cameras] lapsed"},
 		{"to:enforce/block:desks", "enforce/block:desks next enforce/block:core"},
 		{"req ok:ben back", "enforce/block:pilot waits enforce/block:core 1/2 " + ErrOverChanged.Error() + " next enforce/block:desks paused by ben rollback[desks]"},

@@ -383,3 +383,32 @@ func TestTrustOfAnotherSet(t *testing.T) {
 		}
 	}
 }
+
+// Status says why nothing waits, once, and what follows a step on trial.
+func TestStatusOfWhatIsGone(t *testing.T) {
+	o := newOffice(t)
+	status := func() Status { return o.m.Status(o.w.now, facts(o.w)) }
+	o.ok(o.decide("dora", approval.Deny))
+	if s := status(); s.Request != nil || s.Void != ErrDenied.Error() {
+		t.Errorf("after a no: %+v, %q", s.Request, s.Void)
+	}
+	o.request(anna)
+	if s := status(); s.Void != "" || s.Next != StepMonitor || len(s.Gates) != len(Gates(o.m.plan, o.m.State().Heads[s.Request.Digest].Step, facts(o.w), o.m.State(), o.w.now)) {
+		t.Errorf("with a request: %q, next %s", s.Void, s.Next)
+	}
+	o.ok(o.decide("ben", approval.Approve))
+	o.ok(o.decide("cleo", approval.Approve))
+	o.ok(o.arm())
+	if s := status(); s.Void != "" || s.Next != StepAlert || s.Gates != nil {
+		t.Errorf("on trial: %q, next %s, gates %v", s.Void, s.Next, s.Gates)
+	}
+	o.ok(o.m.Confirm(ctx, o.w.now, anna))
+	if s := status(); s.Void != "" || s.Next != StepAlert {
+		t.Errorf("confirmed: %q, next %s", s.Void, s.Next)
+	}
+	o.request(anna)
+	o.ok(o.m.Rollback(ctx, o.w.now, anna, "off"))
+	if s := status(); s.Request == nil || s.Request.Refused == "" {
+		t.Errorf("rolled back: %+v", s.Request)
+	}
+}

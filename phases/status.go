@@ -22,6 +22,7 @@ type Status struct {
 	Trial     *TrialNow  `json:"trial,omitempty"`
 	Lapsed    bool       `json:"lapsed,omitempty"`  // the newest trial ended by itself
 	Request   *Waiting   `json:"request,omitempty"` // what waits for approval or arming
+	Void      string     `json:"void,omitempty"`    // nothing waits: why the newest request, whose step did not come into force, cannot be used
 	Next      string     `json:"next,omitempty"`    // the step after this one
 	Gates     []GateNow  `json:"gates,omitempty"`   // of Next or, where one waits, of the request
 	Expected  []Expected `json:"expected,omitempty"`
@@ -127,6 +128,14 @@ func (m *Machine) Status(now time.Time, f Facts) Status {
 		out.Next = next.Name
 		out.Gates = Gates(m.plan, next, f, s, now)
 	}
+	if t := s.Trial; t != nil && !t.Brownout {
+		// What comes after the one on trial, once that is confirmed; its gates
+		// begin to count then.
+		out.Next, out.Gates = m.after(t.Digest), nil
+	}
+	if digest, why := m.newestVoid(); s.Request == nil && why != nil && digest != s.Stable && (s.Trial == nil || digest != s.Trial.Digest) {
+		out.Void = why.Error()
+	}
 	if r := s.Request; r != nil {
 		h := s.Heads[r.Digest]
 		w := &Waiting{Step: h.Step.Name, Digest: r.Digest, By: r.By.Name, At: r.At, UpTo: h.UpTo, Quorum: m.rule(h.Step).Quorum, Signed: h.Ask != nil, Rehearsal: h.Rehearsal}
@@ -146,6 +155,19 @@ func (m *Machine) Status(now time.Time, f Facts) Status {
 		out.Gates = Gates(m.plan, h.Step, f, s, now)
 	}
 	return out
+}
+
+// after is the step that follows one that is on trial, "" none.
+func (m *Machine) after(digest string) string {
+	s := m.State()
+	h := s.Heads[digest]
+	s.Stable, s.StableID = digest, h.Revision
+	s.Stack = append(slices.Clone(s.Stack), Confirmed{Digest: digest, Step: h.Step.Name, Plan: h.Plan})
+	next, err := Next(m.plan, s)
+	if err != nil {
+		return ""
+	}
+	return next.Name
 }
 
 // Backouts lists the recorded ways back from what passes now, newest confirmed

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -260,6 +261,9 @@ func (e *env) advance(ctx context.Context, in api.AdvanceArgs, yes bool) error {
 	// A step that one local yes suffices for is frozen again where what it was
 	// frozen from has changed: an answer counts at once.
 	if s.Request == nil || s.SelfServe && (s.Stale || s.Request.Refused != "") {
+		if s.Void != "" {
+			fmt.Fprintf(e.err, "weir: the last request cannot be used: %s; this is a new one\n", safe(s.Void))
+		}
 		var r api.Requested
 		if err := e.call(ctx, "request", api.StepArgs{}, &r); err != nil {
 			return err
@@ -268,7 +272,10 @@ func (e *env) advance(ctx context.Context, in api.AdvanceArgs, yes bool) error {
 		if err := e.call(ctx, "status", struct{}{}, &s); err != nil {
 			return err
 		}
-		if s.Request == nil {
+		switch {
+		case s.Request == nil && s.Trial != nil:
+			return exit.From(fmt.Errorf("cannot arm: %w", phases.ErrPending))
+		case s.Request == nil:
 			return exit.Errorf(exit.Refused, "the request was replaced meanwhile").WithHint("weir status")
 		}
 	}
@@ -283,12 +290,17 @@ func (e *env) advance(ctx context.Context, in api.AdvanceArgs, yes bool) error {
 				return exit.Errorf(exit.Approval, "not armed; the frozen step waits: weir advance")
 			}
 		}
-		if err := e.call(ctx, "approve", api.ApproveArgs{Digest: s.Request.Digest}, nil); err != nil {
+		if err := e.approveOwn(ctx, s.Request.Digest); err != nil {
 			return err
 		}
 	}
 	var out api.Advanced
 	if err := e.call(ctx, "advance", in, &out); err != nil {
+		if code := exit.From(err).Code; s.SelfServe && (code == exit.Approval || code == exit.Refused) {
+			if other := e.crossed(ctx, in.Digest, err); other != nil {
+				return other
+			}
+		}
 		return err
 	}
 	if in.Brownout > 0 {
@@ -297,6 +309,34 @@ func (e *env) advance(ctx context.Context, in api.AdvanceArgs, yes bool) error {
 	}
 	fmt.Fprintf(e.out, "armed %s on trial; the kernel goes back by itself in %s\nkeep it: weir confirm    go back now: weir rollback\n", out.Step.Name, span(out.Left))
 	return nil
+}
+
+// approveOwn says the one local yes. Where somebody was faster with the same step,
+// his is as good.
+func (e *env) approveOwn(ctx context.Context, digest string) error {
+	refused := e.call(ctx, "approve", api.ApproveArgs{Digest: digest}, nil)
+	if refused == nil {
+		return nil
+	}
+	return e.crossed(ctx, digest, refused)
+}
+
+// crossed is why a step that one local yes suffices for was refused, where it was
+// because somebody else took it at the same moment; nil where he only said yes.
+func (e *env) crossed(ctx context.Context, digest string, refused error) error {
+	var s api.Status
+	if err := e.call(ctx, "status", struct{}{}, &s); err != nil {
+		return errors.Join(refused, err)
+	}
+	switch {
+	case s.Trial != nil:
+		return exit.From(fmt.Errorf("cannot arm: %w", phases.ErrPending))
+	case s.Request != nil && s.Request.Digest != digest:
+		return exit.Errorf(exit.Refused, "cannot arm: somebody else advances at the same moment, and his request replaced this one").WithHint("weir status")
+	case s.Request != nil && len(s.Request.Have) >= s.Request.Quorum && exit.From(refused).Code == exit.Approval:
+		return nil
+	}
+	return refused
 }
 
 // emergency arms what waits on one signature.

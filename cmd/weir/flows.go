@@ -221,7 +221,10 @@ however many endpoints it comes from. Answer one with its id:
 					}
 				}
 				if l.Answer != nil {
-					answer = string(l.Answer.Verdict)
+					answer = string(l.Answer.Verdict) + " by " + l.Answer.Who
+					if l.Answer.Reason != "" {
+						answer += ": " + l.Answer.Reason
+					}
 				}
 				from := many(l.Endpoints, "endpoint")
 				if l.Endpoints == 1 && len(l.Examples) == 1 {

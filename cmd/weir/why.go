@@ -41,6 +41,14 @@ be, and prints the unblock line to copy.
 			if e.output == "json" {
 				return e.json("Why", out)
 			}
+			switch out.Side {
+			case "outside":
+				fmt.Fprintf(e.out, "%s is outside: weir judges what inside hosts open; ask for one of them, or: weir explain HOST %s SERVICE\n", out.Host, out.Host)
+				return nil
+			case "own":
+				fmt.Fprintf(e.out, "%s is this machine's own address: the plan does not judge what it sends itself\n", out.Host)
+				return nil
+			}
 			fmt.Fprintf(e.out, "%s is in group %s, treatment %s, %s\n", out.Host, out.Group, out.Treatment, many(out.Rules, "rule"))
 			if out.Quarantined > 0 {
 				fmt.Fprintf(e.out, "it is quarantined for %s more: weir quarantine %s --end\n", span(out.Quarantined), out.Host)
@@ -83,9 +91,12 @@ var _ = register(func(e *env) *cobra.Command {
 			if e.output == "json" {
 				return e.json("Explained", out)
 			}
-			if out.Group == "" { // without the daemon
+			switch {
+			case out.Inbound:
+				fmt.Fprintf(e.out, "%s, opened from outside: no group decides it, scope.inbound does\n", out.Flow)
+			case out.Group == "": // without the daemon, or not from inside
 				fmt.Fprintln(e.out, out.Flow)
-			} else {
+			default:
 				fmt.Fprintf(e.out, "%s, group %s\n", out.Flow, out.Group)
 			}
 			show := func(when string, d api.Decision) {
@@ -134,7 +145,7 @@ func (e *env) bareExplain(ctx context.Context, args []string) (api.Explained, er
 	if !slices.Contains(frozen.Input.Scope.Hooks, "forward") {
 		hook = nft.HookOutput
 	}
-	if out.Now, err = daemon.Decide(frozen, hook, f, ""); err != nil {
+	if out.Now, err = daemon.Decide(frozen, hook, f, "", false); err != nil {
 		return out, err
 	}
 	out.Now, err = daemon.Override(ctx, h.k, h.look, f, "", out.Now)

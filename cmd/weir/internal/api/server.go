@@ -133,10 +133,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(out); err != nil {
-		fail(err)
+	answer, err := json.Marshal(out)
+	if err != nil {
+		fail(fmt.Errorf("cannot write the answer: %w", err))
+		return
 	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(append(answer, '\n')) // a caller that has gone wants none
 }
 
 func peerOf(c net.Conn) (Peer, error) {

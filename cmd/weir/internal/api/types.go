@@ -347,6 +347,7 @@ type WhyArgs struct {
 // Why is the answer.
 type Why struct {
 	Host        netip.Addr    `json:"host"`
+	Side        string        `json:"side,omitempty"` // "outside" or "own": then the plan does not judge what it opens, and the rest is empty
 	Group       string        `json:"group"`
 	Treatment   string        `json:"treatment"`
 	Denied      []WhyLine     `json:"denied"`
@@ -381,10 +382,11 @@ type Decision struct {
 
 // Explained says what decides a flow now and after the next step.
 type Explained struct {
-	Flow  flow.Flow `json:"flow"`
-	Group string    `json:"group"`
-	Now   Decision  `json:"now"`
-	Next  *Decision `json:"next,omitempty"`
+	Flow    flow.Flow `json:"flow"`
+	Group   string    `json:"group"`             // "" of an outside client
+	Inbound bool      `json:"inbound,omitempty"` // an outside host opens it towards inside
+	Now     Decision  `json:"now"`
+	Next    *Decision `json:"next,omitempty"`
 }
 
 // RemoveArgs asks to take weir out of the kernel.

@@ -335,8 +335,14 @@ func (d *Daemon) canCutOff(host string) (netip.Addr, error) {
 		return a, exit.Errorf(exit.Usage, "cannot read address %q", host)
 	}
 	a = a.Unmap().WithZone("")
-	if len(p.Scope.Inside) > 0 && !insidePrefix(p.Scope, netip.PrefixFrom(a, a.BitLen())) {
+	where, err := d.sideOf(p, a)
+	switch {
+	case err != nil:
+		return a, err
+	case where == outOf:
 		return a, exit.Errorf(exit.Invalid, "%s is not inside: the plan does not judge it", a)
+	case where == ownOf && !hostHook(p.Scope.Hooks):
+		return a, exit.Errorf(exit.Invalid, "%s is this machine's own address: the plan does not judge what it sends itself", a)
 	}
 	if !d.machine.Look().Present {
 		return a, exit.Errorf(exit.Refused, "nothing of weir is in the kernel: nothing can be cut off").WithHint("weir status")

@@ -18,7 +18,8 @@ import (
 
 // why answers "is it the firewall?" for one host.
 func (d *Daemon) why(ctx context.Context, c caller, in api.WhyArgs) (api.Why, error) {
-	if _, err := d.needPlan(); err != nil {
+	p, err := d.needPlan()
+	if err != nil {
 		return api.Why{}, err
 	}
 	a, err := netip.ParseAddr(in.Host)
@@ -26,6 +27,14 @@ func (d *Daemon) why(ctx context.Context, c caller, in api.WhyArgs) (api.Why, er
 		return api.Why{}, exit.Errorf(exit.Usage, "cannot read address %q", in.Host)
 	}
 	out := api.Why{Host: a.Unmap().WithZone(""), Denied: []api.WhyLine{}, Lines: []api.WhyLine{}}
+	where, err := d.sideOf(p, out.Host)
+	if err != nil {
+		return out, err
+	}
+	if where == outOf || where == ownOf && !hostHook(p.Scope.Hooks) {
+		out.Side = string(where)
+		return out, nil
+	}
 	out.Group = d.evidence.GroupOf(d.classes, flow.Record{Flow: flow.Flow{Client: out.Host}})
 	s := d.machine.State()
 	_, _, targets, _ := s.Current()
@@ -86,6 +95,18 @@ func (d *Daemon) explain(ctx context.Context, c caller, in api.ExplainArgs) (api
 		return api.Explained{}, err
 	}
 	out := api.Explained{Flow: f, Group: d.evidence.GroupOf(d.classes, flow.Record{Flow: f})}
+	from, err := d.sideOf(p, f.Client)
+	if err != nil {
+		return out, err
+	}
+	to, err := d.sideOf(p, f.Server)
+	if err != nil {
+		return out, err
+	}
+	if from == outOf && slices.Contains(p.Scope.Hooks, "forward") {
+		out.Group = ""
+		out.Inbound = to == insideOf
+	}
 	hook := nft.HookForward
 	if !slices.Contains(p.Scope.Hooks, "forward") {
 		hook = nft.HookOutput
@@ -115,16 +136,21 @@ func (d *Daemon) decide(digest, hook string, q api.Explained) (api.Decision, err
 	if err != nil {
 		return api.Decision{}, err
 	}
-	return Decide(f, hook, q.Flow, q.Group)
+	return Decide(f, hook, q.Flow, q.Group, q.Inbound)
 }
 
-// Decide runs one new flow through a frozen step's ruleset.
-func Decide(f phases.Frozen, hook string, q flow.Flow, group string) (api.Decision, error) {
+// Decide runs one new flow through a frozen step's ruleset; inbound says that an
+// outside host opens it towards inside.
+func Decide(f phases.Frozen, hook string, q flow.Flow, group string, inbound bool) (api.Decision, error) {
 	m := eval.NewMachine(f.Rules.Skeleton, f.Rules.Ruleset)
 	if err := m.Stable(f.Rules); err != nil {
 		return api.Decision{}, err
 	}
-	trace, err := m.Eval(packetOf(f, hook, q, group))
+	packet := packetOf(f, hook, q, group)
+	if inbound {
+		packet.In, packet.Out = packet.Out, packet.In
+	}
+	trace, err := m.Eval(packet)
 	if err != nil {
 		return api.Decision{}, err
 	}
