@@ -16,6 +16,7 @@ type Rehearsal struct {
 	Of       int           `json:"of"`       // flows of the evidence
 	Hash     string        `json:"hash"`     // of what the kernel held before the step, and again after the way back
 	Back     string        `json:"back"`     // the step that was gone back to; then to off
+	Leaks    *Leaks        `json:"leaks,omitempty"`
 }
 
 func (r Rehearsal) String() string {
@@ -43,4 +44,18 @@ func (m *Machine) rehearse(ctx context.Context, f *Frozen) error {
 	}
 	f.Rehearsal = &r
 	return nil
+}
+
+// Leaks sums up what an intruder in each group tried against a frozen step. The
+// whole list is bound by its hash.
+type Leaks struct {
+	Ways   int    `json:"ways"`
+	Open   int    `json:"open"`   // each by somebody's decision
+	Closes int    `json:"closes"` // open under the step before, closed under this one
+	Opens  int    `json:"opens"`
+	Hash   string `json:"hash"` // of the list
+}
+
+func (l Leaks) String() string {
+	return fmt.Sprintf("%d ways out tried: %d stay open by decision, %d are closed by this step, %d opened; weir leaktest lists them", l.Ways, l.Open, l.Closes, l.Opens)
 }

@@ -129,6 +129,9 @@ func (e *env) showRequested(r api.Requested) {
 	}
 	if r.Rehearsal != nil {
 		fmt.Fprintf(e.out, "  %s\n", safe(r.Rehearsal.String()))
+		if l := r.Rehearsal.Leaks; l != nil {
+			fmt.Fprintf(e.out, "  %s\n", safe(l.String()))
+		}
 	}
 	for _, g := range r.Gates {
 		if g.Moment || g.Gate == phases.GateTests {

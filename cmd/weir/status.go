@@ -184,6 +184,9 @@ func (e *env) showStatus(s api.Status) error {
 		fmt.Fprintf(e.out, "waiting   %s, frozen as %s by %s, %d of %d approvals\n", s.Request.Step, short(s.Request.Digest), safe(s.Request.By), len(s.Request.Have), s.Request.Quorum)
 		if r := s.Request.Rehearsal; r != nil {
 			fmt.Fprintf(e.out, "          %s\n", safe(r.String()))
+			if r.Leaks != nil {
+				fmt.Fprintf(e.out, "          %s\n", safe(r.Leaks.String()))
+			}
 		}
 		if s.Request.Refused != "" {
 			fmt.Fprintf(e.out, "          %s\n", safe(s.Request.Refused))

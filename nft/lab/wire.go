@@ -124,3 +124,43 @@ func fold(s uint32) uint16 {
 	}
 	return ^uint16(s)
 }
+
+// Fragments splits an IP packet into two (RFC 791, RFC 8200 4.5). The number is
+// in the first.
+func Fragments(ip []byte, id uint32) [][]byte {
+	const unit = 8
+	six := ip[0]>>4 == 6
+	head := 20
+	if six {
+		head = 40
+	}
+	body := ip[head:]
+	cut := len(body) / 2 / unit * unit
+	var out [][]byte
+	for _, part := range []struct {
+		from, to int
+		more     bool
+	}{{0, cut, true}, {cut, len(body), false}} {
+		h := slices.Clone(ip[:head])
+		more := uint16(0)
+		if part.more {
+			more = 1
+		}
+		if !six {
+			binary.BigEndian.PutUint16(h[2:], uint16(head+part.to-part.from))
+			binary.BigEndian.PutUint16(h[4:], uint16(id))
+			binary.BigEndian.PutUint16(h[6:], more<<13|uint16(part.from/unit))
+			binary.BigEndian.PutUint16(h[10:], 0)
+			binary.BigEndian.PutUint16(h[10:], fold(sum(h, 0)))
+			out = append(out, append(h, body[part.from:part.to]...))
+			continue
+		}
+		ext := []byte{h[6], 0, 0, 0, 0, 0, 0, 0}
+		binary.BigEndian.PutUint16(ext[2:], uint16(part.from)|more)
+		binary.BigEndian.PutUint32(ext[4:], id)
+		h[6] = 44
+		binary.BigEndian.PutUint16(h[4:], uint16(len(ext)+part.to-part.from))
+		out = append(out, append(append(h, ext...), body[part.from:part.to]...))
+	}
+	return out
+}

@@ -15,6 +15,7 @@ import (
 	"weir/phases/monitor"
 	"weir/phases/policy"
 	"weir/phases/refactor"
+	"weir/phases/rehearse"
 )
 
 // The arguments and answers of the verbs.
@@ -110,6 +111,16 @@ type FrozenText struct {
 	Digest string      `json:"digest"`
 	Head   phases.Head `json:"head"`
 	Text   string      `json:"text"`
+}
+
+// Leaktest is what an intruder in each group got out of a frozen step.
+type Leaktest struct {
+	Step     string          `json:"step"`
+	Digest   string          `json:"digest"`
+	Over     string          `json:"over"` // the step before, that it is compared with
+	Ways     []rehearse.Leak `json:"ways"`
+	Sum      phases.Leaks    `json:"sum"`
+	Approved bool            `json:"approved"` // the list is the one that is a part of the frozen step
 }
 
 // ApproveArgs is a yes, or with Deny a no.

@@ -22,7 +22,7 @@ const everybody = "-"
 
 // rights is what each verb needs.
 var rights = map[string]string{
-	"status": plans.MayRead, "history": plans.MayRead, "frozen": plans.MayRead, "preview": plans.MayRead, "explain": plans.MayRead,
+	"status": plans.MayRead, "history": plans.MayRead, "frozen": plans.MayRead, "leaktest": plans.MayRead, "preview": plans.MayRead, "explain": plans.MayRead,
 	"statement": plans.MayRead, "trust": plans.MayRead, "unblocks": plans.MayRead, "audit": plans.MayRead, "frozenfile": plans.MayRead,
 
 	"flows": plans.MayTraffic, "ports": plans.MayTraffic, "endpoints": plans.MayTraffic, "coverage": plans.MayTraffic, "evidence": plans.MayTraffic,

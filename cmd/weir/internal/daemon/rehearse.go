@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/rehearsal"
 	"weir/nft/host"
 	"weir/nft/lab"
@@ -21,10 +22,53 @@ func (d *Daemon) rehearse(ctx context.Context, f phases.Frozen, over *phases.Fro
 	ctx, cancel := context.WithTimeout(ctx, rehearseFor)
 	defer cancel()
 	r, err := rehearsal.Run(ctx, f, over, d.recordedFlows(), lab.Run)
-	if err == nil {
-		d.log.Info(r.String(), "step", f.Step.Name)
+	if err != nil {
+		return r, err
 	}
-	return r, err
+	leaks, err := rehearsal.Leaks(ctx, f, over, lab.Run)
+	if err != nil {
+		return r, err
+	}
+	sum, err := rehearsal.Summary(leaks)
+	if err != nil {
+		return r, err
+	}
+	r.Leaks = &sum
+	d.log.Info(r.String(), "step", f.Step.Name)
+	return r, nil
+}
+
+// leaktest plays the intruder against the bytes of the step that waits, else of
+// the one on trial, else of the one in force, and lists what became of each way.
+func (d *Daemon) leaktest(ctx context.Context, c caller, in api.DigestArgs) (api.Leaktest, error) {
+	head, err := d.frozen(ctx, c, in)
+	if err != nil {
+		return api.Leaktest{}, err
+	}
+	f, err := d.frozenStep(head.Digest)
+	if err != nil {
+		return api.Leaktest{}, err
+	}
+	out := api.Leaktest{Step: f.Step.Name, Digest: head.Digest, Over: phases.StepOff}
+	var over *phases.Frozen
+	if f.OverStep != "" {
+		o, err := d.frozenStep(f.OverStep)
+		if err != nil {
+			return out, err
+		}
+		over, out.Over = &o, o.Step.Name
+	}
+	ctx, cancel := context.WithTimeout(ctx, rehearseFor)
+	defer cancel()
+	if out.Ways, err = rehearsal.Leaks(ctx, f, over, lab.Run); err != nil {
+		return out, err
+	}
+	sum, err := rehearsal.Summary(out.Ways)
+	if err == nil {
+		out.Approved = f.Rehearsal != nil && f.Rehearsal.Leaks != nil && f.Rehearsal.Leaks.Hash == sum.Hash
+	} // a hole is in the list
+	out.Sum = sum
+	return out, nil
 }
 
 // recordedFlows are the flows of the evidence with who opened them.

@@ -36,6 +36,7 @@ func (d *Daemon) verbs() map[string]api.Handler {
 		"accept":     verb(d, d.accept),
 		"remove":     verb(d, d.remove),
 		"frozen":     verb(d, d.frozen),
+		"leaktest":   verb(d, d.leaktest),
 		"preview":    verb(d, d.preview),
 		"flows":      verb(d, d.flows),
 		"ports":      verb(d, d.ports),

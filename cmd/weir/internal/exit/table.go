@@ -82,6 +82,7 @@ var rows = []row{
 	{phases.ErrFloor, Refused, "weir request"},
 	{phases.ErrUnrehearsed, Refused, "weir request"},
 	{rehearsal.ErrFailed, Refused, "nothing was changed; the step cannot be armed as it is"},
+	{rehearsal.ErrHole, Refused, "nothing was changed; the step cannot be armed as it is"},
 	{lab.ErrNotAllowed, Refused, "allow it, then ask again: weir request"},
 	{phases.ErrNoPlan, Refused, ""},
 	{phases.ErrNoNext, Refused, ""},
