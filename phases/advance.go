@@ -148,6 +148,9 @@ func (m *Machine) Confirm(ctx context.Context, now time.Time, by Actor) error {
 		if slices.ContainsFunc(records, func(r Record) bool { return r.Kind == Lapsed }) || m.lastLapsed() {
 			return fail(ErrLapsed)
 		}
+		if m.state.Unwell != "" {
+			return fail(fmt.Errorf("%w: %s", ErrUnwell, m.state.Unwell))
+		}
 		return fail(ErrNoTrial)
 	}
 	h := m.state.Heads[t.Digest]

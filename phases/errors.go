@@ -22,6 +22,7 @@ var (
 	ErrBrownout    = errors.New("a brownout is meant to lapse and cannot be confirmed")
 	ErrNothing     = errors.New("there is nothing to roll back")
 	ErrSamePlan    = errors.New("this plan is registered already")
+	ErrUnsure      = errors.New("whether the step does harm cannot be told")
 )
 
 // Errors of approvals: nothing was changed.
@@ -50,6 +51,7 @@ var (
 // Errors of an outcome that is not the one asked for.
 var (
 	ErrLapsed  = errors.New("too late: the trial has lapsed")
+	ErrUnwell  = errors.New("the trial did harm and was rolled back")
 	ErrNotDone = errors.New("sent, but the kernel does not show it")
 	ErrUnknown = errors.New("sent, but the kernel could not be read back; run: weir status")
 	ErrCorrupt = errors.New("the frozen step's file is not what was frozen")

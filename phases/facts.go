@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"weir/phases/enforce"
+	"weir/phases/health"
 	"weir/phases/monitor"
 	"weir/phases/refactor"
 )
@@ -26,7 +27,8 @@ type Facts struct {
 	Missing    []string             // packets of lifelines that the machine needs now and the frozen step would deny
 	Floor      []string             // Material.Floor as it is now; nil: not known
 
-	Surroundings []Surrounding // what hides traffic from weir; nil: not looked at
+	Surroundings []Surrounding  // what hides traffic from weir; nil: not looked at
+	Probes       []health.Probe // of the plan, with their latest attempts
 }
 
 // observed returns how much of a span was really observed: capture ran and

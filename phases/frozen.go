@@ -11,6 +11,7 @@ import (
 	"weir/nft"
 	"weir/phases/approval"
 	"weir/phases/compile"
+	"weir/phases/health"
 	"weir/phases/refactor"
 )
 
@@ -35,9 +36,10 @@ type Head struct {
 	Backouts []Backout         `json:"backouts"` // every way back, newest confirmed step first, "off" last
 	By       Actor             `json:"by"`
 	At       time.Time         `json:"at"`
-	Hashes   map[string]string `json:"hashes"`          // of plan, evidence, policy, lifelines and of the lines input, revision, off
-	Proof    *refactor.Proof   `json:"proof,omitempty"` // what the step's refactoring changes; nil: it has none
-	Ask      *approval.Ask     `json:"ask,omitempty"`   // what binds signatures to this request; nil without a trust file
+	Forecast *health.Forecast  `json:"forecast,omitempty"` // who will lose what answered them before; nil where nobody is narrowed
+	Hashes   map[string]string `json:"hashes"`             // of plan, evidence, policy, lifelines and of the lines input, revision, off
+	Proof    *refactor.Proof   `json:"proof,omitempty"`    // what the step's refactoring changes; nil: it has none
+	Ask      *approval.Ask     `json:"ask,omitempty"`      // what binds signatures to this request; nil without a trust file
 
 	Floor     []string   `json:"floor,omitempty"`     // what this machine's own configuration names and the step lets pass for that: "resolvers 198.51.100.53"
 	Rehearsal *Rehearsal `json:"rehearsal,omitempty"` // nil: frozen by a weir that did not rehearse; it is not armed

@@ -34,6 +34,7 @@ const (
 	GateSurroundings = "surroundings" // nothing hides traffic that a person does not know of
 	GateHeartbeat    = "heartbeat"    // a synthetic would-be-denied packet shows up
 	GateSoak         = "soak"         // enforce.soak after the wave before
+	GateHealth       = "health"       // every probe of the plan is answered
 	GateDrill        = "drill"        // the unblock procedure was exercised
 	GateBrownouts    = "brownouts"    // those that the plan asks for have run
 	GateWindow       = "window"       // enforce.windows
@@ -46,7 +47,7 @@ const (
 
 // ofTheMoment lists the gates that are judged when a step is armed. The others
 // judge evidence and are judged when it is frozen, too.
-var ofTheMoment = []string{GateHeartbeat, GateDrill, GateBrownouts, GateWindow, GateFreeze, GateSoak}
+var ofTheMoment = []string{GateHeartbeat, GateDrill, GateHealth, GateBrownouts, GateWindow, GateFreeze, GateSoak}
 
 // GateResult is a gate's answer with its words.
 type GateResult struct {
@@ -89,6 +90,9 @@ func gatesOf(plan plans.Plan, s Step) []string {
 	case s.Name == StepWatch:
 		out = []string{GateSoak}
 	}
+	if s.Blocks() && len(plan.Health.Probes) > 0 {
+		out = append(out, GateHealth)
+	}
 	return out
 }
 
@@ -105,7 +109,7 @@ var gates = map[string]func(asking) GateResult{
 	GateObserved: gateObserved, GateCalendar: gateCalendar, GateWitnessed: gateWitnessed, GateUnseen: gateUnseen, GateUnanswered: gateUnanswered,
 	GateLoss: gateLoss, GateAlert: gateAlert, GateQuiet: gateQuiet, GateCensus: gateCensus, GateQuestions: gateQuestions,
 	GateSurroundings: gateSurroundings,
-	GateHeartbeat:    gateHeartbeat, GateSoak: gateSoak, GateDrill: gateDrill, GateBrownouts: gateBrownouts,
+	GateHeartbeat:    gateHeartbeat, GateSoak: gateSoak, GateDrill: gateDrill, GateHealth: gateHealth, GateBrownouts: gateBrownouts,
 	GateWindow: gateWindow, GateFreeze: gateFreeze, GateProof: gateProof, GateShadow: gateShadow, GateOpen: gateOpen,
 }
 

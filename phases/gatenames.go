@@ -23,6 +23,7 @@ func AllGates() []NamedGate {
 		{GateOpen, "no connection that was open at the shadow's beginning, or is open now, would be cut"},
 		{GateSoak, "enforce.soak has passed since the last blocking step was confirmed"},
 		{GateDrill, "the unblock procedure was exercised on this machine"},
+		{GateHealth, "every probe of health.probes is answered"},
 		{GateBrownouts, "the brownouts that the plan asks for have run"},
 		{GateWindow, "a change window is open"},
 		{GateFreeze, "no freeze is on"},

@@ -12,6 +12,7 @@ import (
 	"weir/phases/approval"
 	"weir/phases/compile"
 	"weir/phases/flow"
+	"weir/phases/monitor"
 	"weir/phases/policy"
 	"weir/phases/refactor"
 	"weir/plans"
@@ -31,8 +32,9 @@ type Material struct {
 	InboundAllow []compile.InboundRule
 	Seen         func() []refactor.Seen // flows of the evidence, used or denied, with their groups; nil: none
 	Facts        Facts
-	NotBefore    time.Time // with a trust file: signatures count from then on; zero: at once
-	NotAfter     time.Time // with a trust file: until then; zero: as long as the plan lets them
+	Rows         []monitor.Row // what the policy was made from, for the forecast
+	NotBefore    time.Time     // with a trust file: signatures count from then on; zero: at once
+	NotAfter     time.Time     // with a trust file: until then; zero: as long as the plan lets them
 	Tickets      []approval.Ticket
 }
 

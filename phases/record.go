@@ -133,6 +133,7 @@ type Record struct {
 	Taken      bool     `json:"taken,omitempty"`      // requested: another machine of the set froze it
 	Ticket     string   `json:"ticket,omitempty"`     // group: the one that was used
 	Emergency  string   `json:"emergency,omitempty"`  // arm: the signed reason
+	Unwell     string   `json:"unwell,omitempty"`     // rollback: the harm that the trial did
 	Nonce      string   `json:"nonce,omitempty"`      // denied, intent, trusted: spent by this
 	Trust      string   `json:"trust,omitempty"`      // trusted: hash of the file
 	TrustText  []byte   `json:"trustText,omitempty"`  // trusted: its bytes

@@ -9,6 +9,7 @@ import (
 
 	"weir/nft"
 	"weir/phases/compile"
+	"weir/phases/health"
 )
 
 // Request freezes the next step: policy, ruleset, lifelines and every way
@@ -126,6 +127,10 @@ func (m *Machine) freeze(now time.Time, by Actor, step Step, mat Material) (Froz
 		Version: FrozenVersion, Plan: m.plan.Hash, Step: step, Revision: f.Rules.ID, Entry: f.Rules.Entry, Hooks: hooksOf(f.Rules.Entry),
 		OffID: f.OffRev.ID, OffEntry: f.OffRev.Entry, Over: m.state.StableID, OverStep: m.state.Stable,
 		UpTo: mat.UpTo, By: by, At: now, Hashes: map[string]string{"evidence": mat.Evidence}, Proof: mat.Facts.Proof, Floor: mat.Floor,
+	}
+	if watched(step) {
+		c := health.Foresee(f.Input.Policy, func(g string) bool { return slices.Contains(step.Narrows, g) }, mat.Rows, mat.Links)
+		f.Forecast = &c
 	}
 	if f.Ask, err = m.ask(now, step, mat); err != nil {
 		return Frozen{}, err

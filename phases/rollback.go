@@ -22,13 +22,32 @@ const ToPhase = "phase"
 // passes now (such groups come back in alert), and pauses the rollout. It goes
 // on when the journal cannot be written: the kernel is what counts.
 func (m *Machine) Rollback(ctx context.Context, now time.Time, by Actor, to string) error {
+	return m.rollBack(ctx, now, by, to, "")
+}
+
+// Unwell ends a trial that does harm, and says why; a confirm is then ErrUnwell.
+func (m *Machine) Unwell(ctx context.Context, now time.Time, why string) error {
+	return m.rollBack(ctx, now, Self, "", why)
+}
+
+// UnwellGroup puts a group back to alert because its confirmed step does harm.
+func (m *Machine) UnwellGroup(ctx context.Context, now time.Time, group, why string) error {
+	_, looked := m.Recover(ctx, now) // not fatal: a rollback works in every state
+	return m.backToAlert(ctx, now, Self, group, "by health: "+why, "", looked)
+}
+
+func (m *Machine) rollBack(ctx context.Context, now time.Time, by Actor, to, unwell string) error {
 	fail := func(err error) error { return fmt.Errorf("cannot roll back: %w", err) }
 	_, looked := m.Recover(ctx, now) // not fatal
 	b, err := m.way(to)
 	if err != nil {
 		return fail(errors.Join(err, looked))
 	}
-	err = m.goBack(ctx, now, by, b, "rolled back to "+b.To)
+	words := "rolled back to " + b.To
+	if unwell != "" {
+		words += " by health: " + unwell
+	}
+	err = m.goBack(ctx, now, by, b, words, unwell)
 	if err == nil {
 		return m.kept(now, true, "rolled back to "+b.To)
 	}
@@ -38,28 +57,28 @@ func (m *Machine) Rollback(ctx context.Context, now time.Time, by Actor, to stri
 	// The target is not in the kernel, after a reboot perhaps: bring it in, and
 	// if that fails, open. Both are better than to stay.
 	if f, ferr := m.frozen(b.Digest); ferr == nil && m.Kernel.Load(ctx, f.Rules) == nil {
-		again := m.goBack(ctx, now, by, b, "rolled back to "+b.To)
+		again := m.goBack(ctx, now, by, b, words, unwell)
 		if again == nil {
 			return m.kept(now, true, "rolled back to "+b.To)
 		}
 		err = errors.Join(err, again)
 	}
 	open := Backout{To: StepOff, Nft: nft.Rollback{Hooks: b.Nft.Hooks}}
-	if again := m.goBack(ctx, now, by, open, "rolled back to off: "+b.To+" cannot be loaded"); again != nil {
+	if again := m.goBack(ctx, now, by, open, "rolled back to off: "+b.To+" cannot be loaded", unwell); again != nil {
 		return fail(m.unkept(ctx, errors.Join(err, again)))
 	}
 	return m.kept(now, true, "rolled back to off")
 }
 
 // goBack takes one way back, with a new transaction id.
-func (m *Machine) goBack(ctx context.Context, now time.Time, by Actor, b Backout, words string) error {
+func (m *Machine) goBack(ctx context.Context, now time.Time, by Actor, b Backout, words, unwell string) error {
 	tx, err := m.newTx()
 	if err != nil {
 		return err
 	}
 	b.Nft.Tx, b.Nft.Kind = tx, nft.TxRollback
 	intent := Record{At: now, Kind: Intent, Op: OpRollback, Actor: by, Digest: b.Digest, Tx: tx, To: b.To,
-		Revision: b.Nft.ID, Groups: b.Nft.Alert, Pauses: true, Words: words}
+		Revision: b.Nft.ID, Groups: b.Nft.Alert, Pauses: true, Words: words, Unwell: unwell}
 	return m.actAnyway(ctx, now, intent, func(string) error { return m.Kernel.Rollback(ctx, b.Nft) })
 }
 

@@ -30,6 +30,7 @@ type State struct {
 	StableAt  time.Time       // since when it is in force, by a confirm or a way back
 	Trial     *Trial
 	LastLapse bool                 // the newest trial ended by itself
+	Unwell    string               // why the newest trial was ended: the harm that it did; "" it was not
 	Stack     []Confirmed          // confirmed steps that one can go back to, oldest first; the last is Stable
 	Confirms  []Confirmed          // every confirm ever, oldest first
 	Back      map[string]bool      // groups put back to alert
@@ -290,6 +291,9 @@ func (s *State) signed(r Record) {
 // done applies the outcome of an intent that the kernel shows.
 func (s *State) done(i, seen Record) {
 	s.Gone, s.Out, s.LastTx, s.LastLapse = false, false, i.Tx, false
+	if i.Op != OpGroup {
+		s.Unwell = i.Unwell
+	}
 	if i.Op != OpArm && i.Op != OpGroup && i.Op != OpRepair {
 		s.Drift = "" // every map was written
 	}

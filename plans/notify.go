@@ -56,7 +56,7 @@ func (d *decoder) address(n *node) *url.URL {
 	case u.Scheme != "http" && u.Scheme != "https":
 		d.add(n, fmt.Sprintf("the URL begins with %q", clip(u.Scheme)), hint)
 	case u.User != nil:
-		d.add(n, "the URL holds a password, and everybody may read a plan", "take it out; secretFile names a file whose content signs what is sent")
+		d.add(n, "the URL holds a password, and everybody may read a plan", "take it out")
 	default:
 		return u
 	}

@@ -76,6 +76,7 @@ func (d *decoder) plan(root *node) {
 	d.tests(root.get("tests"))
 	d.rest(root)
 	d.notify(root.get("notify"))
+	d.health(root.get("health"))
 	d.contradictions(root)
 }
 

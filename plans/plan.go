@@ -37,6 +37,7 @@ type Plan struct {
 	OnBoot        string // "restore" or "open": what a boot does where its snapshot is damaged
 	Capture       Capture
 	Notify        Notify
+	Health        Health
 }
 
 // The values of OnBoot.

@@ -84,7 +84,7 @@ func leaves(e *jsonschema.ValidationError, out *[]schemaFault) {
 
 // later are fields of parts that do not exist yet.
 var later = map[string]bool{
-	"signers": true, "review": true, "lossLimits": true, "health": true, "names": true,
+	"signers": true, "review": true, "lossLimits": true, "names": true,
 	"peers": true,
 }
 
@@ -206,7 +206,7 @@ func (r *reader) wrongType(n *node, field string, want []string, hint ...string)
 }
 
 var durationFields = map[string]bool{"minimum": true, "maximum": true, "quiet": true, "brownouts": true, "drainFor": true,
-	"soak": true, "shadow": true, "longest": true, "expireAfter": true, "confirmWithin": true, "every": true, "before": true, "after": true}
+	"soak": true, "shadow": true, "longest": true, "expireAfter": true, "confirmWithin": true, "every": true, "within": true, "before": true, "after": true}
 
 // fieldName is the last name in an instance location: "rulesBy", or for an
 // item of a list the list's name.

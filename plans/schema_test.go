@@ -70,6 +70,7 @@ confirmWithin: 10m
 onBoot: restore
 drift: alert
 capture: {logGroup: 100, verdictGroup: 101, honeypotPort: 2323}
+health: {every: 10s, within: 3s, lost: 5, onBad: back, probes: [{name: p, kind: https, to: "https://www.example.net/", from: 10.0.0.1, size: 2000, group: desks}]}
 notify: {every: 1h, webhooks: [{name: oncall, url: "https://alerts.example.net/weir", secretFile: /etc/weir/secret, least: page}]}
 `
 
@@ -106,6 +107,8 @@ var changes = map[string]any{
 	"/watch/report": "0 8 * * MON", "/unblock/longest": "23h", "/unblock/widest4": 25, "/unblock/widest6": 65, "/unblock/from4": 25, "/unblock/from6": 65, "/unblock/contact": "x@example.net",
 	"/approvals/0/steps": "watch", "/approvals/0/quorum": 3, "/approvals/0/selfApproval": true, "/approvals/0/expireAfter": "9d",
 	"/drift": "repair", "/confirmWithin": "9m", "/onBoot": "open", "/capture/logGroup": 102, "/capture/verdictGroup": 103, "/capture/honeypotPort": 2324,
+	"/health/every": "11s", "/health/within": "4s", "/health/lost": 6, "/health/onBad": "page", "/health/probes/0/name": "q", "/health/probes/0/kind": nil,
+	"/health/probes/0/to": "https://www.example.org/", "/health/probes/0/ask": nil, "/health/probes/0/from": "10.0.0.2", "/health/probes/0/size": 2001, "/health/probes/0/group": "other",
 	"/notify/every": "2h", "/notify/webhooks/0/name": "noc", "/notify/webhooks/0/url": "http://127.0.0.1:9/x", "/notify/webhooks/0/secretFile": "/etc/weir/other", "/notify/webhooks/0/least": "info",
 }
 
@@ -136,6 +139,12 @@ var elsewhere = map[string]func(doc map[string]any){
 		set(doc, "/tests/0/from", []any{"desks"})
 		set(doc, "/tests/0/to", []any{"outside"})
 		set(doc, "/tests/0/families", []any{"ipv6"})
+	},
+	"/health/probes/0/kind": func(doc map[string]any) {
+		set(doc, "/health/probes/0", map[string]any{"name": "p", "kind": "webhook", "to": "https://www.example.net/", "from": "10.0.0.1", "group": "desks"})
+	},
+	"/health/probes/0/ask": func(doc map[string]any) {
+		set(doc, "/health/probes/0", map[string]any{"name": "p", "kind": "dns", "to": "10.0.0.53:53", "ask": "example.net"})
 	},
 	"/calendar/0/name": func(doc map[string]any) {
 		set(doc, "/calendar/0/name", "renamed")
@@ -342,6 +351,7 @@ func TestDefaultsAreThoseOfTheSchema(t *testing.T) {
 		"/confirmWithin": FormatDuration(p.ConfirmWithin), "/onBoot": p.OnBoot,
 		"/drift":            p.Drift,
 		"/capture/logGroup": js(p.Capture.LogGroup), "/capture/verdictGroup": js(p.Capture.VerdictGroup), "/capture/honeypotPort": js(p.Capture.HoneypotPort),
+		"/health/every": FormatDuration(p.Health.Every), "/health/within": FormatDuration(p.Health.Within), "/health/lost": js(p.Health.Lost), "/health/onBad": p.Health.OnBad,
 		"/notify/every": FormatDuration(p.Notify.Every), "/notify/webhooks/0/least": p.Notify.Webhooks[0].Least,
 	}
 	for k, w := range want {

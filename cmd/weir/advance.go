@@ -118,6 +118,9 @@ func (e *env) showRequested(r api.Requested) {
 		}
 		fmt.Fprintf(e.out, "  denies   %s, which was seen and answered\n", f)
 	}
+	if f := r.Forecast; f != nil && f.Flows > 0 {
+		fmt.Fprintf(e.out, "  foreseen  %s will lose %s that answered before\n", many(f.Endpoints, "endpoint"), many(f.Flows, "flow"))
+	}
 	open := 0
 	for _, l := range r.Changes.Held {
 		if l.Answer == nil {

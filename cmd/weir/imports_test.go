@@ -42,11 +42,12 @@ var may = map[string][]string{
 	"phases/watch":                 {"phases/monitor", "phases/finding", "plans", "phases/policy"},
 	"phases/expect":                {"phases/policy", "phases/compile", "phases/enforce", "phases/refactor", "plans"}, // a plan's tests
 	"phases/suggest":               {"phases/monitor", "phases/enforce", "plans"},                                     // flows to proposals
+	"phases/health":                {"phases/monitor", "phases/policy"},                                               // does a step do harm
 	"phases/approval":              {"plans"},                                                                         // what a signer signs
 	"phases/audit":                 {},                                                                                // a Merkle tree, and what a machine signs
 	"phases/rehearse":              {"phases/compile", "phases/compile/oracle", "phases/policy", "nft", "nft/eval"},   // packets, and what has to become of them
 	"phases": {"phases/approval", "phases/policy", "phases/compile", "phases/finding", "phases/monitor", "phases/enforce",
-		"phases/refactor", "phases/watch", "phases/expect", "phases/rehearse", "plans", "nft"}, // the machine: no I/O, so no store and no sockets
+		"phases/refactor", "phases/watch", "phases/expect", "phases/rehearse", "phases/health", "plans", "nft"}, // the machine: no I/O, so no store and no sockets
 	"store": {"phases", "phases/audit", "phases/monitor", "phases/enforce", "phases/finding", "phases/policy", "phases/compile", "nft", "plans"},
 }
 

@@ -88,8 +88,8 @@ func params(masquerade bool, dir string) testscript.Params {
 			"save": cmdSave, "client": cmdClient, "serve": cmdServe, "signal": cmdSignal, "upto": cmdUpto,
 			"ftp": cmdFTP, "foreign": cmdForeign, "rules": cmdRules, "sysctls": cmdSysctls, "forget": cmdForget, "arrives": cmdArrives,
 			"probes": cmdProbes, "restored": cmdRestored, "garbage": cmdGarbage, "addr": cmdAddr, "ruleset": cmdRuleset, "recur": cmdRecur, "cmpout": cmdCmpout,
-			"webhook": cmdWebhook,
-			"lured":   cmdLured, "refused": cmdRefused, "lure": cmdLure, "cut": cmdCut, "reboot": cmdReboot, "systemd": cmdSystemd, "heard": cmdHeard, "term": cmdTerm, "upgraded": cmdUpgraded, "hand": cmdHand,
+			"webhook": cmdWebhook, "http": cmdHTTP, "scan": cmdScan, "from": cmdFrom,
+			"lured": cmdLured, "refused": cmdRefused, "lure": cmdLure, "cut": cmdCut, "reboot": cmdReboot, "systemd": cmdSystemd, "heard": cmdHeard, "term": cmdTerm, "upgraded": cmdUpgraded, "hand": cmdHand,
 			"checker": cmdChecker, "tampered": cmdTampered, "forged": cmdForged,
 		},
 	}

@@ -137,6 +137,9 @@ func (e *env) showStatus(s api.Status) error {
 	if s.Behind > time.Second {
 		fmt.Fprintf(e.out, "clock     %s behind the newest record: rollout time stands still, and gates that count it wait; was the clock set back, or forward before?\n", span(s.Behind))
 	}
+	if err := e.showHealth(s.Health); err != nil {
+		return err
+	}
 	for _, o := range s.Openings {
 		fmt.Fprintf(e.out, "open      %v since %s: more open than was approved: %s\n", o.Groups, when(o.Begin, now), safe(o.Words))
 	}

@@ -12,6 +12,7 @@ import (
 	"weir/phases/enforce"
 	"weir/phases/finding"
 	"weir/phases/flow"
+	"weir/phases/health"
 	"weir/phases/monitor"
 	"weir/phases/policy"
 	"weir/phases/refactor"
@@ -65,6 +66,7 @@ type Requested struct {
 	Changes Changes             `json:"changes"`
 
 	Rehearsal *phases.Rehearsal `json:"rehearsal,omitempty"`
+	Forecast  *health.Forecast  `json:"forecast,omitempty"` // who will lose what answered them before
 }
 
 // Changes is what a frozen step changes against what is in force.
@@ -281,8 +283,9 @@ type Status struct {
 	Exceptions []Exception       `json:"exceptions,omitempty"`
 	Audit      string            `json:"audit,omitempty"`     // why the audit log does not hold
 	SelfServe  bool              `json:"selfServe,omitempty"` // one local yes suffices for what waits
-	Stale      bool              `json:"stale,omitempty"`     // a question was answered since what waits was frozen
-	Behind     time.Duration     `json:"behind,omitempty"`    // the clock is this much behind the journal's newest record: rollout time stands still
+	Health     *Health           `json:"health,omitempty"`
+	Stale      bool              `json:"stale,omitempty"`  // a question was answered since what waits was frozen
+	Behind     time.Duration     `json:"behind,omitempty"` // the clock is this much behind the journal's newest record: rollout time stands still
 }
 
 // Exception is a live unblock or quarantine.

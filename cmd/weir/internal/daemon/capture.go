@@ -185,6 +185,7 @@ func (d *Daemon) take(r flow.Record) {
 		}
 	}
 	d.gen++
+	d.countDenial(r)
 	if !d.evidence.Add(r) {
 		d.unusable++
 	}

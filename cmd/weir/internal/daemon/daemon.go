@@ -15,6 +15,7 @@ import (
 
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/notify"
+	"weir/cmd/weir/internal/probe"
 	"weir/cmd/weir/internal/sd"
 	"weir/nft/capture"
 	"weir/nft/kernel"
@@ -93,6 +94,9 @@ type Daemon struct {
 	sessions   sessions     // into this machine, looked for when one is met
 	accessOf   *plans.Trust // what access was made of
 	told       told         // of openings
+	prober     *probe.Prober
+	well       wellness
+	denials    uint64 // records of denied packets
 }
 
 // Run is a daemon from start to end. It returns when ctx is done; what is in
@@ -110,6 +114,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	d.log = slog.New(slog.NewTextHandler(cfg.Log, nil))
 	d.notify = d.newNotifier()
 	defer d.closeNotifier()
+	d.prober = probe.New(cfg.Now)
+	defer d.prober.Close()
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err := d.open(ctx); err != nil {
 		return err
@@ -243,6 +249,7 @@ func (d *Daemon) planChanged() {
 	}
 	d.reportAt = time.Time{}
 	d.notify.Set(p.Notify.Webhooks, d.cfg.Now())
+	d.prober.Set(p.Health)
 	d.evidence.SetZone(p.Timezone)
 	d.classes = plans.NewClassifier(&p, d.links(p)...)
 	d.judgeCache = judgeCache{}
@@ -327,6 +334,9 @@ func (d *Daemon) tick(ctx context.Context) {
 	d.heartbeat(now)
 	if err := d.report(ctx, now); err != nil {
 		complain("cannot write the report", err)
+	}
+	if err := d.keepWell(ctx, now); err != nil {
+		complain("cannot judge the step's health", err)
 	}
 	if err := d.endOpenings(ctx); err != nil {
 		complain("cannot end what an open gate let in", err)

@@ -30,6 +30,7 @@ func (d *Daemon) material(now time.Time) (phases.Material, error) {
 	p := d.machine.Plan()
 	m := phases.Material{UpTo: d.upTo(now), Facts: facts}
 	rows := d.rows(now, 0)
+	m.Rows = rows
 	m.Policy, _ = enforce.Build(&p, rows, d.answers, m.UpTo)
 	m.Policy = withoutWindows(p, m.Policy).At(now)
 	data, err := json.Marshal(rows)
@@ -144,6 +145,7 @@ func (d *Daemon) facts(now time.Time, age time.Duration) (phases.Facts, error) {
 		Observed: d.evidence.Spans(), Lines: d.openLines(now), Moved: d.moved, Census: d.census.at, Held: &held, Shadow: d.shadowFacts(now),
 		Unanswered: monitor.UnansweredShare(rows), Heartbeat: d.heard,
 		Surroundings: d.surroundings(context.Background(), surroundingsAge(age)),
+		Probes:       d.prober.Latest(),
 	}
 	if n := len(f.Observed); n > 0 {
 		f.Gaps = d.evidence.Gaps(f.Observed[0].From, f.Observed[n-1].To)

@@ -161,7 +161,7 @@ func (d *Daemon) request(ctx context.Context, c caller, in api.StepArgs) (api.Re
 }
 
 func (d *Daemon) requested(head phases.Head, gates []phases.GateResult) (api.Requested, error) {
-	out := api.Requested{Digest: head.Digest(), Step: head.Step, Gates: gates, Plan: head.Plan, Rehearsal: head.Rehearsal}
+	out := api.Requested{Digest: head.Digest(), Step: head.Step, Gates: gates, Plan: head.Plan, Rehearsal: head.Rehearsal, Forecast: head.Forecast}
 	f, err := d.frozenStep(head.Digest())
 	if err != nil {
 		return out, err
@@ -227,6 +227,11 @@ func (d *Daemon) advance(ctx context.Context, c caller, in api.AdvanceArgs) (api
 	if err := d.startReaders(ctx); err != nil {
 		return api.Advanced{}, err
 	}
+	if step.Blocks() {
+		if err := d.kernel.ForgetDenied(ctx); err != nil {
+			return api.Advanced{}, err
+		}
+	}
 	var gates []phases.GateResult
 	if len(in.Signature) > 0 {
 		var signer string
@@ -244,6 +249,12 @@ func (d *Daemon) advance(ctx context.Context, c caller, in api.AdvanceArgs) (api
 		}
 		return api.Advanced{Gates: gates}, err
 	}
+	d.prober.Kick()
+	if w, ok := d.machine.Watched(c.now); ok {
+		if err := d.watchWell(w, c.now); err != nil {
+			d.log.Error("cannot judge the step's health", "error", err)
+		}
+	}
 	if err := d.takeCensus(ctx, c.now); err != nil {
 		d.log.Error("cannot take the census after arming", "error", err)
 	}
@@ -251,6 +262,9 @@ func (d *Daemon) advance(ctx context.Context, c caller, in api.AdvanceArgs) (api
 }
 
 func (d *Daemon) confirm(ctx context.Context, c caller, in None) (api.Confirmed, error) {
+	if err := d.mayConfirm(ctx, c.now); err != nil {
+		return api.Confirmed{}, err
+	}
 	if err := d.machine.Confirm(ctx, c.now, c.Actor); err != nil {
 		return api.Confirmed{}, err
 	}
@@ -357,7 +371,7 @@ func (d *Daemon) status(ctx context.Context, c caller, in None) (api.Status, err
 			return api.Status{}, err
 		}
 	}
-	out := api.Status{Status: d.machine.Status(c.now, facts), Present: look.Present, Observing: d.readers != nil, Spared: look.Spared, Honeypot: d.honeypotText(), Behind: d.clock.behind(), Audit: d.audit.said, Boot: d.bootWords()}
+	out := api.Status{Status: d.machine.Status(c.now, facts), Present: look.Present, Observing: d.readers != nil, Spared: look.Spared, Honeypot: d.honeypotText(), Health: d.wellText(c.now), Behind: d.clock.behind(), Audit: d.audit.said, Boot: d.bootWords()}
 	var err error
 	if look.Present {
 		if out.Counters, err = d.groupCounters(ctx); err != nil {

@@ -20,6 +20,7 @@ var rows = []row{
 	{phases.ErrUnknown, Unknown, "weir status says what is in force"},
 	{nft.ErrUnknown, Unknown, "weir status says what is in force"},
 
+	{phases.ErrUnwell, NotInForce, "find out what broke, then: weir resume"},
 	{phases.ErrLapsed, NotInForce, "weir advance arms it again"},
 	{nft.ErrLapsed, NotInForce, "weir advance arms it again"},
 
@@ -69,6 +70,7 @@ var rows = []row{
 
 	{phases.ErrOff, Refused, "remove what switches it off, then: weir status"},
 	{phases.ErrGate, Refused, "weir status shows every gate"},
+	{phases.ErrUnsure, Refused, "weir status shows the probes; without a confirm the step lapses"},
 	{phases.ErrPending, Refused, ""},
 	{nft.ErrPending, Refused, "confirm it or roll it back first"},
 	{phases.ErrNoTrial, Refused, "weir status"},
