@@ -1,6 +1,7 @@
 package phases
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -159,5 +160,39 @@ func TestMayRepair(t *testing.T) {
 		if ok != (row.want == "") || !strings.Contains(why, row.want) {
 			t.Errorf("%s: %t, %s", row.name, ok, why)
 		}
+	}
+}
+
+// What was put back is asked for in the journal and seen in the kernel; not while
+// weir is switched off, nor while the rollout is paused.
+func TestRepair(t *testing.T) {
+	s := newScript(t)
+	s.run("apply:p drill to:enforce/block:desks")
+	if _, err := s.m.Compared(s.w.now, []nft.Difference{diff("chain mine", nft.Unexpected)}, []Process{{PID: 7, Name: "nft"}}, s.w.now); err != nil {
+		t.Fatal(err)
+	}
+	sent := 0
+	send := func(string) error { sent++; return nil }
+	s.m.SwitchOff("/etc/weir/off")
+	if err := s.m.Repair(t.Context(), s.w.now, anna, send); !errors.Is(err, ErrOff) || sent != 0 {
+		t.Errorf("switched off: %v, sent %d times", err, sent)
+	}
+	s.m.SwitchOff("")
+	s.run("pause")
+	if err := s.m.Repair(t.Context(), s.w.now, anna, send); !errors.Is(err, ErrPaused) || sent != 0 {
+		t.Errorf("paused: %v, sent %d times", err, sent)
+	}
+	s.run("resume")
+	// What was sent and is not in the table is not done.
+	if err := s.m.Repair(t.Context(), s.w.now, anna, send); !errors.Is(err, ErrNotDone) || sent != 1 {
+		t.Errorf("sent %d times: %v", sent, err)
+	}
+	records := must(s.m.History())
+	intent, seen := records[len(records)-2], records[len(records)-1]
+	if intent.Op != OpRepair || intent.Actor != anna || !strings.Contains(intent.Words, "put back what nft (pid 7) changed") || seen.Done {
+		t.Errorf("%+v\n%+v", intent, seen)
+	}
+	if s.m.State().Foreign == nil {
+		t.Error("it is called over, and no comparison said so")
 	}
 }

@@ -148,3 +148,30 @@ func TestCompareSeesEveryChange(t *testing.T) {
 		})
 	}
 }
+
+// BenchmarkCompare compares a revision of so many elements, or of so many
+// groups, with what the kernel holds: every element, and without reading them.
+func BenchmarkCompare(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		rev  func(b *testing.B) nft.Revision
+	}{
+		{"elements=1000", func(b *testing.B) nft.Revision { return exact(b, idA, 1000, 10) }},
+		{"elements=100000", func(b *testing.B) nft.Revision { return exact(b, idA, 100000, 100) }},
+		{"groups=1000", func(b *testing.B) nft.Revision { return exact(b, idA, 2000, 1000) }},
+	} {
+		for _, elements := range []bool{true, false} {
+			b.Run(c.name+map[bool]string{true: "/whole", false: "/quick"}[elements], func(b *testing.B) {
+				_, k := newNS(b)
+				rev := c.rev(b)
+				must(b, k.Load(context.Background(), rev))
+				w := want(b, nil, rev)
+				for b.Loop() {
+					if got := drifted(b, k, w, elements); got != nil {
+						b.Fatal(got)
+					}
+				}
+			})
+		}
+	}
+}

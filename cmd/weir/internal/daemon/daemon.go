@@ -205,7 +205,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.planChanged()
 	now := d.cfg.Now()
-	d.flushed, d.compacted = time.Now(), time.Now()
+	d.flushed, d.compacted, d.drift.begun = time.Now(), time.Now(), now
 	d.lookAtOff()
 	d.heardOf(ctx, now)
 	if _, err := d.recover(ctx, now); err != nil {

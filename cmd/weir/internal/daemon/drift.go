@@ -28,6 +28,7 @@ import (
 const (
 	compareEvery = 10 * time.Minute       // everything, whatever the kernel told
 	compareShare = 20                     // comparing elements takes at most one part in this many of the time
+	quickShare   = 5                      // and comparing the rest one part in this many
 	toldWithin   = 200 * time.Millisecond // a transaction that was seen is told by then
 )
 
@@ -38,6 +39,7 @@ type driftWatch struct {
 	ended   chan struct{} // the listener is closed; nil: it never began
 	missed  atomic.Bool   // a message was lost: somebody changed something
 
+	begun  time.Time // of this daemon, rollout time
 	want   *kernel.Want
 	wantOf string // what it was made of
 	told   uint32 // newest generation that the kernel told
@@ -48,6 +50,8 @@ type driftWatch struct {
 	whole  time.Time     // every element was compared
 	took   time.Duration // that
 	owed   bool          // elements are to be compared
+	quick  time.Time     // the rest was compared
+	brief  time.Duration // that
 	paged  string        // what was told last, so that it is told once
 }
 
@@ -189,8 +193,8 @@ func (d *Daemon) compareTable(ctx context.Context, now time.Time) error {
 	}
 	since := time.Since(w.whole)
 	elements := since >= compareEvery || w.owed && since >= compareShare*w.took || d.machine.State().Foreign != nil && gen != w.done
-	if gen == w.done && !elements {
-		return nil
+	if !elements && (gen == w.done || time.Since(w.quick) < quickShare*w.brief) {
+		return nil // the next tick comes by
 	}
 	want, err := d.wanted()
 	if err != nil {
@@ -203,6 +207,8 @@ func (d *Daemon) compareTable(ctx context.Context, now time.Time) error {
 	}
 	if elements {
 		w.whole, w.took, w.owed = time.Now(), time.Since(begin), false
+	} else {
+		w.quick, w.brief = time.Now(), time.Since(begin)
 	}
 	w.done = gen
 	var who []phases.Process
@@ -210,7 +216,7 @@ func (d *Daemon) compareTable(ctx context.Context, now time.Time) error {
 		who = d.who(ctx, gen)
 	}
 	if w.calmAt.IsZero() {
-		w.calmAt = now // the daemon has just begun to look
+		w.calmAt = d.lastAlive(now)
 	}
 	records, err := d.machine.Compared(now, diffs, who, w.calmAt)
 	if err != nil {
@@ -228,6 +234,20 @@ func (d *Daemon) compareTable(ctx context.Context, now time.Time) error {
 		}
 	}
 	return d.answerDrift(ctx, now, diffs)
+}
+
+// lastAlive is when a daemon last looked, for one that has just begun to.
+func (d *Daemon) lastAlive(now time.Time) time.Time {
+	last := time.Time{}
+	for _, s := range d.evidence.Spans() {
+		if s.To.Before(d.drift.begun) && s.To.After(last) {
+			last = s.To
+		}
+	}
+	if last.IsZero() {
+		return now
+	}
+	return last
 }
 
 // wanted is what the table should hold now.

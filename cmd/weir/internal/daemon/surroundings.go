@@ -9,6 +9,7 @@ import (
 
 	"weir/cmd/weir/internal/api"
 	"weir/cmd/weir/internal/exit"
+	"weir/nft"
 	"weir/nft/capture"
 	"weir/nft/host"
 	"weir/nft/kernel"
@@ -91,6 +92,12 @@ func (a around) list(scope *plans.Scope) []phases.Surrounding {
 			"tproxy":    "a program of this machine goes out in its clients' stead",
 		}[b.Kind]
 		say(phases.CannotTell, fmt.Sprintf("%s:%s/%s/%s", b.Kind, b.Family, b.Table, b.Name), "%s: %s", b, words)
+	}
+	for _, c := range a.machine.Chains {
+		if c.Drops && (c.Hook == "forward" || c.Hook == "output") && c.Family != "bridge" && (c.Family != "inet" || c.Table != nft.TableName) {
+			say(phases.Pass, fmt.Sprintf("chain:%s/%s/%s", c.Family, c.Table, c.Name), "chain %s of table %s %s hooks %s at priority %d and its policy is drop: what it denies weir cannot open",
+				c.Name, c.Family, c.Table, c.Hook, c.Priority)
+		}
 	}
 	for _, b := range a.hiding.Bridges {
 		holds := phases.Pass

@@ -43,6 +43,9 @@ func TestSurroundings(t *testing.T) {
 			"flowtable:inet/fw/fast cannot tell, notrack:ip/raw/PREROUTING cannot tell, redirect:ip/nat/PREROUTING cannot tell, tproxy:inet/squid/pre cannot tell"},
 		{"a bridge inside", around{hiding: host.Hiding{Bridges: []host.Bridge{{Name: "br0", Ports: []string{"lan0", "lan1"}}}}}, scope, "bridge:br0 pass"},
 		{"a bridge from inside to outside", around{hiding: host.Hiding{Bridges: []host.Bridge{{Name: "br0", Ports: []string{"lan0", "wan0"}}}, Filtered: true}}, scope, "bridge:br0 cannot tell"},
+		{"a filter of somebody's", around{machine: host.Machine{Chains: []host.Chain{{Family: "inet", Table: "fw", Name: "fwd", Hook: "forward", Priority: -5, Drops: true},
+			{Family: "ip", Table: "filter", Name: "FORWARD", Hook: "forward"}, {Family: "inet", Table: "fw", Name: "in", Hook: "input", Drops: true}, {Family: "inet", Table: "weir", Name: "w_base_f", Hook: "forward", Drops: true}}}},
+			scope, "chain:inet/fw/fwd pass"},
 		{"VRFs and IPsec", around{hiding: host.Hiding{VRFs: []string{"blue"}, Policies: 2}}, scope, "vrf:blue cannot tell, ipsec cannot tell"},
 	} {
 		var got []string
