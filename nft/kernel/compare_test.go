@@ -91,6 +91,7 @@ var changes = []struct {
 	{"a chain of the skeleton's kind is added", "add chain inet weir w_mine", `(?m)^chain w_mine was added`, true},
 	{"a set is added", "add set inet weir mine { type ipv4_addr; }", `(?m)^set mine was added`, true},
 	{"the unblocks let everything pass", "add rule inet weir w_unblocks accept", `(?m)^chain w_unblocks was changed\n  \+ accept`, true},
+	{"the unblocks look into another set", `add rule inet weir w_unblocks ip saddr @w_quar4 accept comment "e1"`, `(?m)^chain w_unblocks was changed\n  \+ .*@w_quar4 accept`, true},
 	{"a chain and all that leads to it are deleted", "flush chain inet weir w_la_servers; flush chain inet weir w_a_servers; delete chain inet weir w_la_servers", `(?m)^chain w_la_servers is gone$`, true},
 	{"a base chain is moved", "delete chain inet weir w_base_f; add chain inet weir w_base_f { type filter hook forward priority 20; }; add rule inet weir w_base_f jump w_main_f",
 		`(?m)^chain w_base_f was changed\n  - .*priority 10; policy accept\n  \+ .*priority 20; policy accept$`, true},
