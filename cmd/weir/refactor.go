@@ -62,7 +62,7 @@ func (e *env) showRefactoring(r api.Refactoring, all bool) {
 	fmt.Fprintln(e.out)
 	t := newTable(e.out, "NEW", "RULE", "FROM OLD", "FLOWS", "FOR EXAMPLE")
 	for i, d := range r.New {
-		t.row(i+1, ruleText(d.Rule), relatives(d, "nothing"), d.Flows, exampleOf(d))
+		t.row(i+1, policy.RuleText(d.Rule), relatives(d, "nothing"), d.Flows, exampleOf(d))
 	}
 	t.flush()
 	fmt.Fprintln(e.out)
@@ -73,7 +73,7 @@ func (e *env) showRefactoring(r api.Refactoring, all bool) {
 			left++
 			continue
 		}
-		t.row(i+1, ruleText(d.Rule), relatives(d, "nothing"), d.Flows, d.Lost, exampleOf(d))
+		t.row(i+1, policy.RuleText(d.Rule), relatives(d, "nothing"), d.Flows, d.Lost, exampleOf(d))
 	}
 	t.flush()
 	if left > 0 {
@@ -128,27 +128,4 @@ func exampleOf(d refactor.Descent) string {
 		return "-"
 	}
 	return d.Examples[0]
-}
-
-// ruleText writes an allow rule on one line.
-func ruleText(r policy.Rule) string {
-	from, to := r.Group, "anywhere"
-	if len(r.Endpoints) > 0 {
-		from += " " + policy.PrefixList(r.Endpoints)
-	}
-	if len(r.To) > 0 {
-		to = policy.PrefixList(r.To)
-	}
-	var services []string
-	for _, s := range r.Services {
-		services = append(services, s.String())
-	}
-	if n := len(services) - fewRules; n > 0 {
-		services = append(services[:fewRules], fmt.Sprintf("and %d more", n))
-	}
-	reason := string(r.Reason)
-	if r.Name != "" {
-		reason += " " + r.Name
-	}
-	return safe(fmt.Sprintf("%s -> %s %s (%s)", from, to, strings.Join(services, " "), reason))
 }

@@ -130,3 +130,30 @@ func flipped(a netip.Addr, bit int) netip.Addr {
 	out, _ := netip.AddrFromSlice(b)
 	return out
 }
+
+// fewServices is how many services of a rule are written one by one.
+const fewServices = 8
+
+// RuleText writes an allow rule on one line: "desks -> anywhere tcp/80 tcp/443
+// (observed)".
+func RuleText(r Rule) string {
+	from, to := r.Group, "anywhere"
+	if len(r.Endpoints) > 0 {
+		from += " " + PrefixList(r.Endpoints)
+	}
+	if len(r.To) > 0 {
+		to = PrefixList(r.To)
+	}
+	var services []string
+	for _, s := range r.Services {
+		services = append(services, s.String())
+	}
+	if n := len(services) - fewServices; n > 0 {
+		services = append(services[:fewServices], fmt.Sprintf("and %d more", n))
+	}
+	reason := string(r.Reason)
+	if r.Name != "" {
+		reason += " " + r.Name
+	}
+	return fmt.Sprintf("%s -> %s %s (%s)", from, to, strings.Join(services, " "), reason)
+}

@@ -19,6 +19,7 @@ import (
 	"weir/phases/finding"
 	"weir/phases/flow"
 	"weir/phases/monitor"
+	"weir/phases/policy"
 	"weir/phases/refactor"
 )
 
@@ -341,12 +342,20 @@ func (d *Daemon) shadowFindings(now time.Time) []finding.Finding {
 	}
 	var out []finding.Finding
 	for _, l := range s.Lines {
-		if l.Kind != finding.Widens || len(l.Examples) == 0 {
+		if len(l.Examples) == 0 || l.Answer != nil {
 			continue
 		}
+		q := flow.Flow{Client: l.Examples[0], Server: l.Destination.Addr(), Proto: l.Service.Proto, Port: l.Service.Lo}
 		x := l.Finding()
-		x.Severity = finding.Info
-		x.Words = fmt.Sprintf("%s, as approved with %s", x.Words, f.Step.Name)
+		switch l.Kind {
+		case finding.Widens:
+			x.Severity = finding.Info
+			r, _ := policy.Allows(f.Input.Shadow.Policy, l.Group, q)
+			x.Words = fmt.Sprintf("%s %s is denied, and %s would let it pass, as approved, by %s", l.Group, q, f.Step.Shadow, policy.RuleText(r))
+		case finding.Narrows:
+			r, _ := policy.Allows(f.Input.Policy, l.Group, q)
+			x.Words = fmt.Sprintf("%s %s passes by %s, and %s would deny it", l.Group, q, policy.RuleText(r), f.Step.Shadow)
+		}
 		out = append(out, x)
 	}
 	return out
