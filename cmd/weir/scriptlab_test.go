@@ -324,7 +324,7 @@ func cmdRules(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // memory are the sets in which the kernel remembers what it logged.
-var memory = regexp.MustCompile(`^w_(seen|pick|a|d|ls|sup)[bi]?[46]`)
+var memory = regexp.MustCompile(`^w_(seen|pick|a|d|w|c|ls|sup)[bi]?[46]`)
 
 // sysctls FILE writes every net.* value of the gateway.
 func cmdSysctls(ts *testscript.TestScript, neg bool, args []string) {

@@ -107,6 +107,8 @@ table inet t {
     udp dport 1003 log prefix "weir q " group 101
     udp dport 1004 log prefix "weir in " group 100
     udp dport 1005 log prefix "somebody else " group 101
+    udp dport 1007 log prefix "weir w desks " group 101
+    udp dport 1008 log prefix "weir c desks " group 101
   }
   chain n { type nat hook prerouting priority -90; policy accept;
     udp dport 1006 log prefix "weir h desks " group 101 redirect to :2323
@@ -114,13 +116,15 @@ table inet t {
 }`)
 	opt := prepare(t, lab.Gateway)
 	log, h := startLog(t, opt, 100, 101)
-	spray(t, lab.Client, 1001, 6)
+	spray(t, lab.Client, 1001, 8)
 	for port, want := range map[string]flow.Record{
 		"udp/1001": {Verdict: flow.WouldDeny, Group: "desks"},
 		"udp/1002": {Verdict: flow.Denied, Group: "cams-1"},
 		"udp/1003": {Verdict: flow.Denied},
 		"udp/1004": {Verdict: flow.Seen, Inbound: true, New: true},
 		"udp/1006": {Verdict: flow.Captured, Group: "desks"},
+		"udp/1007": {Verdict: flow.Widens, Group: "desks"},
+		"udp/1008": {Verdict: flow.Narrows, Group: "desks"},
 	} {
 		r := h.wait(t, port, is(netns.ClientIP4, netns.OutsideIP4, port))
 		if r.Verdict != want.Verdict || r.Group != want.Group || r.Inbound != want.Inbound || r.New != want.New || r.Hook != "forward" {
@@ -128,7 +132,7 @@ table inet t {
 		}
 	}
 	h.none(t, "a foreign line", is(netns.ClientIP4, netns.OutsideIP4, "udp/1005"))
-	if s := log.Stats(); s.Foreign != 1 || s.Records != 5 {
+	if s := log.Stats(); s.Foreign != 1 || s.Records != 7 {
 		t.Errorf("statistics are %+v", s)
 	}
 }

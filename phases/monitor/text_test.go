@@ -45,7 +45,7 @@ func records(t *rapid.T) []flow.Record {
 		case 2:
 			r.Source, r.New, r.BytesOut, r.Answered = "netflow", true, 77, true
 		case 3:
-			r.Verdict, r.Group, r.Step = flow.WouldDeny, "servers", "r0123456789ab"
+			r.Verdict, r.Group, r.Step = []flow.Verdict{flow.WouldDeny, flow.Widens, flow.Narrows}[step%3], "servers", "r0123456789ab"
 		}
 		return r
 	}), 0, 40).Draw(t, "records")

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/phases/compile"
 	"weir/phases/flow"
 )
 
@@ -20,11 +21,13 @@ import (
 // of who opened them; "new" are first packets of connections whose tuple was
 // seen before. "none" has no rules, "tracking" connection tracking alone, "hand"
 // sets written by hand, "equal" the same and weir's capture, "list" 10,000 rules
-// one by one.
+// one by one; "shadow" is weir with a candidate beside the rules that are equal
+// to it.
 //
 //	ns/X             nanoseconds for one packet, from end to end
 //	%packet          how much longer a packet takes with weir than with equal
 //	%rules           the same of what the rules cost: what they add to none
+//	%shadow          how much longer a packet takes with a shadow than without
 //	list/weir        how many times as much as weir the list adds to none
 func BenchmarkPacket(b *testing.B) {
 	pools := map[flow.Family]pool{}
@@ -42,6 +45,7 @@ func BenchmarkPacket(b *testing.B) {
 		{"hand", true, func(g *gateway) { g.nft(b, byHand(pools, false)) }},
 		{"equal", true, func(g *gateway) { g.nft(b, byHand(pools, true)) }},
 		{"weir", true, func(g *gateway) { g.enforce(b, compiled(b, input(pools))) }},
+		{"shadow", true, func(g *gateway) { g.enforce(b, compiled(b, beside(input(pools)))) }},
 		{"list", true, func(g *gateway) { g.nft(b, oneByOne(pools)) }},
 	} {
 		g := newGateway(b, r.name)
@@ -60,10 +64,20 @@ func BenchmarkPacket(b *testing.B) {
 				}
 				b.ReportMetric(100*(weir/equal-1), "%packet")
 				b.ReportMetric(100*((weir-none)/(equal-none)-1), "%rules")
+				b.ReportMetric(100*(t.of("shadow")/weir-1), "%shadow")
 				b.ReportMetric((list-none)/(weir-none), "list/weir")
 			})
 		}
 	}
+}
+
+// beside gives every group of a step a candidate that allows the same.
+func beside(in compile.Input) compile.Input {
+	in.Shadow = &compile.Shadow{Name: "same", Policy: in.Policy}
+	for _, g := range in.Groups {
+		in.Shadow.Groups = append(in.Shadow.Groups, g.Name)
+	}
+	return in
 }
 
 // turns is how many turns one round of a benchmark has at least.
