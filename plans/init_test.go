@@ -29,7 +29,7 @@ var office = &Machine{
 }
 
 // uncomment finds the examples in comments, but for groups, which need a wave.
-var uncomment = regexp.MustCompile(`(?m)^# ((lifelines|declared|never|refactor):|  steps:| +- \{| +reason:)`)
+var uncomment = regexp.MustCompile(`(?m)^# ((lifelines|declared|never|tests|refactor):|  steps:| +- \{| +reason:)`)
 
 // TestInit writes each profile, with and without a machine, and reads it back.
 func TestInit(t *testing.T) {

@@ -181,7 +181,7 @@ func TestClassWithinAGroup(t *testing.T) {
 // TestNames: the addresses of one name are one destination, all of its
 // prefixes; a rule says how much that widens.
 func TestNames(t *testing.T) {
-	names, err := ReadNames(strings.NewReader("# who\n198.51.100.0/25,AS64500 Example\n203.0.113.0/24\tAS64500 Example\n198.51.100.0/24 AS64501 Other\n"))
+	names, err := ReadNames(strings.NewReader("# who\n198.51.100.0/25,AS64500 Example\n198.51.100.0/25,AS64500 Example\n10.20.0.0/24,AS64500 Example\n203.0.113.0/24\tAS64500 Example\n198.51.100.0/24 AS64501 Other\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,4 +228,25 @@ func TestLimitOfRules(t *testing.T) {
 	if _, err := Suggest(p, observed(t), Options{Rules: 1}); err == nil || last.Rules < 2 {
 		t.Error("one rule was promised")
 	}
+}
+
+// FuzzReadNames: what is read names its addresses, or is refused.
+func FuzzReadNames(f *testing.F) {
+	f.Add("198.51.100.0/24,AS64500 Example\n2001:db8::/32\tB # c\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		n, err := ReadNames(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		for name, prefixes := range n.prefixes {
+			if name == "" || strings.ContainsAny(name, "\n\r\x1b") {
+				t.Fatalf("name %q", name)
+			}
+			for _, p := range prefixes {
+				if _, ok := n.table.Lookup(p.Addr()); !ok || p.Bits() == 0 {
+					t.Fatalf("%s of %s is not found", p, name)
+				}
+			}
+		}
+	})
 }

@@ -14,10 +14,10 @@ import (
 	"weir/phases/flow"
 )
 
-// Names says whose addresses are: an autonomous system, a provider, a site. The
-// zero value knows nothing.
+// Names says whose addresses are: an autonomous system, a provider, a site.
+// ReadNames makes one.
 type Names struct {
-	table    bart.Table[string]
+	table    *bart.Table[string]
 	prefixes map[string][]netip.Prefix
 }
 
@@ -25,7 +25,7 @@ type Names struct {
 // between them; "#" begins a comment. Of prefixes that hold each other the
 // longest decides.
 func ReadNames(r io.Reader) (*Names, error) {
-	n := &Names{prefixes: map[string][]netip.Prefix{}}
+	n := &Names{table: &bart.Table[string]{}, prefixes: map[string][]netip.Prefix{}}
 	lines := bufio.NewScanner(r)
 	for i := 1; lines.Scan(); i++ {
 		text, _, _ := strings.Cut(lines.Text(), "#")
@@ -56,6 +56,23 @@ func ReadNames(r io.Reader) (*Names, error) {
 		return nil, fmt.Errorf("cannot read names: %w", err)
 	}
 	return n, nil
+}
+
+// outside leaves out prefixes that are inside: what belongs to the same owner,
+// but is no destination.
+func (n *Names) outside(in []netip.Prefix) *Names {
+	if n == nil {
+		return nil
+	}
+	out := &Names{table: n.table, prefixes: map[string][]netip.Prefix{}}
+	for name, list := range n.prefixes {
+		for _, p := range list {
+			if !inside(p, in) {
+				out.prefixes[name] = append(out.prefixes[name], p)
+			}
+		}
+	}
+	return out
 }
 
 // Limits of joining destinations.
@@ -176,7 +193,7 @@ func (p place) words() []string {
 		out = append(out, prefixWord(x))
 	}
 	slices.Sort(out)
-	return out
+	return slices.Compact(out)
 }
 
 func prefixWord(p netip.Prefix) string {

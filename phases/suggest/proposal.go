@@ -92,7 +92,7 @@ func Suggest(p *plans.Plan, in *Input, o Options) (*Proposal, error) {
 	if o.Level < 0 || o.Level > len(levels) {
 		return nil, fmt.Errorf("there are levels 1 to %d", len(levels))
 	}
-	h := newHabits(in.facts(), o.Names)
+	h := newHabits(in.facts(), o.Names.outside(p.Scope.Inside))
 	out := &Proposal{plan: p}
 	m := h.model(func(group string) bool { return !divisible(p, group) })
 	cuts := make([][]*class, len(levels))
