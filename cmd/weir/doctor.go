@@ -15,7 +15,9 @@ import (
 	"weir/nft/capture"
 	"weir/nft/host"
 	"weir/nft/kernel"
+	"weir/nft/lab"
 	"weir/phases"
+	"weir/phases/rehearse"
 )
 
 // check is one line of doctor's answer.
@@ -81,6 +83,12 @@ func (e *env) examine(ctx context.Context) []check {
 		} else {
 			say("kernel", "ok", "timed verdict maps, concatenated ranges and conditional batches work")
 		}
+	}
+	switch r, err := lab.Run(ctx, lab.Script{Inside: []string{rehearse.AnyInside}, Outside: []string{rehearse.AnyOutside}}); {
+	case err != nil:
+		say("rehearsal", "bad", "no step can be frozen: %v", err)
+	default:
+		say("rehearsal", "ok", "throw-away network namespaces work, made in %d ms", r.Took.Milliseconds())
 	}
 	head, err := capture.ReadHeadRoom(capture.Options{})
 	switch {

@@ -177,7 +177,8 @@ func routed(p eval.Packet) bool {
 			return false
 		}
 	}
-	return p.Src != p.Dst
+	// What IPv6 takes for a header of its own needs another inside.
+	return p.Src != p.Dst && (p.Src.Is4() || !slices.Contains([]flow.Proto{0, 43, 44, flow.AH, 59, 60, 135, 139, 140}, p.Proto))
 }
 
 // Routes lists which way packets go: pairs of prefix and interface. What is for

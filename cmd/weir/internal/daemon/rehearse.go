@@ -14,8 +14,9 @@ import (
 	"weir/phases/rehearse"
 )
 
-// rehearseFor bounds a rehearsal: the loop waits for it.
-const rehearseFor = 30 * time.Second
+// rehearseFor bounds a rehearsal: the loop waits for it. The watchdog of weir's
+// unit is longer.
+const rehearseFor = 90 * time.Second
 
 // rehearse plays a frozen step and its ways back with the recorded flows.
 func (d *Daemon) rehearse(ctx context.Context, f phases.Frozen, over *phases.Frozen) (phases.Rehearsal, error) {
