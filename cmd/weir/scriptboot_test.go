@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -152,4 +153,39 @@ func cmdUpgraded(ts *testscript.TestScript, neg bool, args []string) {
 	data, err := newest.Encode()
 	ts.Check(err)
 	ts.Check(os.WriteFile(filepath.Join(dir, strings.TrimPrefix(newest.Digest(), "sha256:")+".json"), data, 0o600))
+}
+
+// labs listens on $WORK/lab.sock as weir-lab.socket does: each connection is the
+// stdin and stdout of one "weir lab --ask", as nobody, without any right. Each
+// leaves a line in labs.log.
+func cmdLabs(ts *testscript.TestScript, neg bool, args []string) {
+	l, err := net.Listen("unix", ts.MkAbs("lab.sock"))
+	ts.Check(err)
+	program, err := lookPath(ts, "weir")
+	ts.Check(err)
+	ts.Check(os.Chmod(filepath.Dir(program), 0o755))
+	ts.Check(os.Chmod(filepath.Dir(filepath.Dir(program)), 0o755))
+	log, err := os.Create(ts.MkAbs("labs.log"))
+	ts.Check(err)
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return // it was closed
+			}
+			f, err := c.(*net.UnixConn).File()
+			c.Close()
+			if err != nil {
+				fmt.Fprintln(log, err)
+				continue
+			}
+			cmd := exec.Command("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", program, "lab", "--ask")
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = f, f, log
+			err = cmd.Run()
+			fmt.Fprintln(log, "played", err)
+			f.Close()
+		}
+	})
+	ts.Defer(func() { l.Close(); all.Wait(); log.Close() })
 }

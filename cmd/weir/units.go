@@ -17,8 +17,9 @@ var _ = register(func(e *env) *cobra.Command {
 		Short: "print or write the files for systemd",
 		Long: `Prints the units that start weir: weir-boot.service puts what was confirmed in
 force before the network comes up, weir.service is the daemon, which has no right
-of root but CAP_NET_ADMIN. Stopping or restarting either changes nothing in the
-kernel.
+of root but CAP_NET_ADMIN, and weir-lab.socket where it has steps rehearsed, by a
+service that has no right at all outside of namespaces of its own. Stopping or
+restarting any of them changes nothing in the kernel.
 
   weir units                                    print them
   sudo weir units --write /etc/systemd/system   write them

@@ -92,6 +92,21 @@ func TestUnits(t *testing.T) {
 		has(name, "Service", "ProtectSystem", "strict")
 		has(name, "Service", "RuntimeDirectoryPreserve", "yes") // what is spent is there, too
 	}
+	// The rehearsal has no right but in namespaces of its own.
+	has("weir-lab@.service", "Service", "ExecStart", "/usr/local/bin/weir", "lab", "--ask")
+	has("weir-lab@.service", "Service", "CapabilityBoundingSet") // none
+	has("weir-lab@.service", "Service", "DynamicUser", "yes")
+	has("weir-lab@.service", "Service", "NoNewPrivileges", "yes")
+	has("weir-lab@.service", "Service", "RestrictNamespaces", "user", "net")
+	has("weir-lab@.service", "Service", "StandardInput", "socket")
+	has("weir-lab@.service", "Service", "StandardOutput", "socket")
+	has("weir-lab.socket", "Socket", "ListenStream", "/run/weir/lab.sock")
+	has("weir-lab.socket", "Socket", "SocketMode", "0600")
+	has("weir-lab.socket", "Socket", "Accept", "yes")
+	has("weir.service", "Unit", "Wants", "weir-lab.socket")
+	if _, ok := byName["weir-lab@.service"]["Service"]["CapabilityBoundingSet"]; !ok {
+		t.Error("weir-lab@.service does not say that it has no right")
+	}
 	for _, bad := range []string{"weir", "", "/opt/my tools/weir", "/opt/%h/weir", "/opt/\nExecStop=/bin/false"} {
 		if _, err := Units(bad); err == nil {
 			t.Errorf("units for %q", bad)
