@@ -172,7 +172,7 @@ func peerOf(c net.Conn) (Peer, error) {
 // PeerOf names a process's user.
 func PeerOf(pid int32, uid, gid uint32) Peer {
 	p := Peer{PID: pid, UID: uid, GID: gid, LoginUID: NoLogin}
-	p.Exe, _ = os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)) // a process that is gone has none
+	p.Exe = program(pid)
 	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/loginuid", pid)); err == nil {
 		if v, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 32); err == nil {
 			p.LoginUID = uint32(v)
@@ -187,4 +187,17 @@ func PeerOf(pid int32, uid, gid uint32) Peer {
 		p.Name = u.Username
 	}
 	return p
+}
+
+// program is the path of a process's program; where the kernel does not tell
+// that to a daemon with few rights, its name in brackets; "" for one that is gone.
+func program(pid int32) string {
+	if path, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil {
+		return path
+	}
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	if err != nil {
+		return ""
+	}
+	return "[" + strings.TrimSuffix(string(name), "\n") + "]"
 }
