@@ -142,7 +142,19 @@ func TestAuditLogCatchesUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	garbage := bytes.Repeat([]byte("x"), 5000) // a page that was never written
+	if err := os.WriteFile(path, append(bytes.Clone(before), garbage...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j, l := openAudit(t, dir)
+	closeAudit(t, j, l)
+	if p := verified(t, dir); p != nil {
+		t.Fatal("after a page of garbage:", words(p))
+	}
 	whole := append(texts[3], '\n')
+	if now, _ := os.ReadFile(path); !bytes.Equal(now, append(bytes.Clone(before), whole...)) {
+		t.Fatal("the garbage is still there")
+	}
 	for n := 0; n <= len(whole); n += 7 {
 		if err := os.WriteFile(path, append(bytes.Clone(before), whole[:n]...), 0o600); err != nil {
 			t.Fatal(err)

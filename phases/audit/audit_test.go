@@ -135,6 +135,18 @@ func TestEveryByteOfACheckpointCounts(t *testing.T) {
 	}
 }
 
+func TestOneForm(t *testing.T) {
+	s, err := Sign(Checkpoint{Machine: "m1", Size: 7, Root: Leaf(nil), At: at}, newKey(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for old, new := range map[string]string{" 7 ": " 07 ", "08:00:00Z": "08:00:00.0Z", "00Z ": "00+00:00 ", "m1 ": "m1  "} {
+		if _, err := ParseLine(strings.Replace(s.Line(), old, new, 1)); !errors.Is(err, ErrForm) {
+			t.Errorf("%q for %q: %v", new, old, err)
+		}
+	}
+}
+
 func TestCheckNames(t *testing.T) {
 	key := newKey(t)
 	var leaves [][]byte
