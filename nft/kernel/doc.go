@@ -1,8 +1,9 @@
 // Package kernel owns all contact with nftables: it reads what the kernel
 // holds, loads revisions, puts them on trial, confirms them, rolls back, and
-// adds and ends exceptions, over netlink. It changes the table "inet weir"
-// and, while it probes, "inet weir_probe"; it never names another table and
-// never flushes a ruleset.
+// adds and ends exceptions, compares the table with what was recorded and puts
+// it right, and hears who changes the ruleset, over netlink. It changes the
+// table "inet weir" and, while it probes, "inet weir_probe"; it never names
+// another table and never flushes a ruleset.
 //
 // No reply of the kernel is believed. A write is one batch that also writes a
 // transaction id into the table; after it the id and the maps are read back,

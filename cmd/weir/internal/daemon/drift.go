@@ -40,6 +40,7 @@ type driftWatch struct {
 	missed  atomic.Bool   // a message was lost: somebody changed something
 
 	begun  time.Time // of this daemon, rollout time
+	blind  string    // why the last comparison could not be made; "" it was
 	want   *kernel.Want
 	wantOf string // what it was made of
 	told   uint32 // newest generation that the kernel told
@@ -176,9 +177,20 @@ func (d *Daemon) changed(ctx context.Context) error {
 	return errors.Join(err, d.compareTable(ctx, now))
 }
 
-// compareTable compares the table with what was recorded where anything changed
-// since it was compared last.
+// compareTable compares the table with what was recorded, and keeps what keeps
+// it from that.
 func (d *Daemon) compareTable(ctx context.Context, now time.Time) error {
+	err := d.compareNow(ctx, now)
+	d.drift.blind = ""
+	if err != nil {
+		d.drift.blind = err.Error()
+	}
+	return err
+}
+
+// compareNow compares the table with what was recorded where anything changed
+// since it was compared last.
+func (d *Daemon) compareNow(ctx context.Context, now time.Time) error {
 	w := &d.drift
 	if !d.machine.Look().Present || d.machine.State().Gone {
 		w.owed = false

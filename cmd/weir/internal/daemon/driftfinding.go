@@ -30,14 +30,18 @@ func mendWith(s phases.State) string {
 // closes the gate.
 func (d *Daemon) driftFindings(now time.Time) ([]finding.Finding, error) {
 	s := d.machine.State()
+	var out []finding.Finding
+	if why := d.drift.blind; why != "" {
+		out = append(out, finding.Finding{Fingerprint: finding.Fingerprint("drift", "blind"), Kind: finding.Drift, Severity: finding.Critical, First: now, Last: now, Count: 1,
+			State: finding.New, Words: "it cannot be told whether the table holds what was recorded: " + why})
+	}
 	if !s.Gone && s.Drift == "" && s.Foreign == nil {
-		return nil, nil
+		return out, nil
 	}
 	all, err := d.allOpenings(now, statusAge)
 	if err != nil {
 		return nil, err
 	}
-	var out []finding.Finding
 	say := func(key string, since time.Time, words string) {
 		out = append(out, finding.Finding{Fingerprint: finding.Fingerprint("drift", key), Kind: finding.Drift, Severity: finding.Critical,
 			First: since, Last: now, Count: 1, State: finding.New, Words: words + "; put it back: " + mendWith(s)})
