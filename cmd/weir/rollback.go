@@ -22,6 +22,7 @@ import (
 var _ = register(func(e *env) *cobra.Command {
 	in := api.RollbackArgs{}
 	var phase string
+	var floor bool
 	c := &cobra.Command{
 		Use:     "rollback",
 		Aliases: []string{"undo"},
@@ -32,19 +33,27 @@ now is not denied by it; it pauses the rollout until "weir resume".
 
   weir rollback                      end the trial, else one confirmed step back
   weir rollback --to monitor         to an earlier step
-  weir rollback --to off             open everything
+  weir rollback --to off             open everything but to who is quarantined
+  weir rollback --to off --floor     to them as well; root only
   weir rollback --group workstations put one group back to alert, touch nobody else`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if phase != "" {
 				in.To = phase
 			}
-			return e.rollback(c.Context(), in)
+			if floor && os.Getuid() != 0 {
+				return exit.Errorf(exit.NoPerm, "--floor lets out who was cut off: only root may")
+			}
+			if err := e.rollback(c.Context(), in); err != nil || !floor {
+				return err
+			}
+			return e.endQuarantines(c.Context())
 		},
 	}
 	c.Flags().StringVar(&in.To, "to", "", "a step's name, or off")
 	c.Flags().StringVar(&phase, "phase", "", "the last confirmed step of a phase: monitor, enforce, refactor")
 	c.Flags().StringVar(&in.Group, "group", "", "only this group, to alert")
+	c.Flags().BoolVar(&floor, "floor", false, "end every quarantine too, which stays through a rollback otherwise")
 	c.MarkFlagsMutuallyExclusive("to", "phase", "group")
 	return c
 })
@@ -96,6 +105,33 @@ func (e *env) rollback(ctx context.Context, in api.RollbackArgs) error {
 	default:
 		fmt.Fprintln(e.err, "weir: no daemon runs; the next one will see the rollback and whose it was")
 	}
+	return nil
+}
+
+// endQuarantines lets out everybody who is cut off: by the daemon, which then
+// forgets them for a reboot too, else directly.
+func (e *env) endQuarantines(ctx context.Context) error {
+	h, err := e.hold(ctx)
+	if err != nil {
+		return err
+	}
+	defer h.k.Close()
+	list, err := h.k.Quarantines(ctx)
+	if err != nil {
+		return err
+	}
+	for _, q := range list {
+		tell, cancel := context.WithTimeout(ctx, time.Second)
+		err := e.call(tell, "quarantine", api.QuarantineArgs{Host: q.Addr.String(), End: true}, nil)
+		cancel()
+		if err == nil {
+			continue
+		}
+		if err := h.k.Unquarantine(ctx, q.Addr); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(e.out, "ended %s\n", many(len(list), "quarantine"))
 	return nil
 }
 

@@ -98,13 +98,13 @@ func (b *builder) entry(hook string) {
 		rule(jump(b.name("scope_" + hook))),
 		rule(state(stateNew), jump("w_capture")),
 	}
-	if b.in.Off {
-		b.chain(hook, append(rules, rule(accept))...)
-		return
-	}
 	rules = append(rules, rule(jump(b.name("lifelines"))))
 	for _, f := range families {
 		rules = append(rules, rule(in("w_quar"+f.suffix, f.saddr), goTo("w_quarantined")))
+	}
+	if b.in.Off { // whoever is cut off stays so through every rollback
+		b.chain(hook, append(rules, rule(accept))...)
+		return
 	}
 	b.chain(hook, append(rules, b.dispatch(hook, func(g Group) nft.Verdict { return goTo(b.name("g_" + g.Name)) })...)...)
 }

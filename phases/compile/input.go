@@ -26,7 +26,7 @@ func (t Treatment) Denies() bool { return t == Drop || t == Reject || t == Honey
 // Input is everything that a revision is computed from. Order of lists does
 // not matter; the output is the same.
 type Input struct {
-	Off                                  bool // the step "off": everything open, no quarantine
+	Off                                  bool // the step "off": everything open but to who is quarantined
 	Scope                                Scope
 	Groups                               []Group
 	Policy                               policy.Policy

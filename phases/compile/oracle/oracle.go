@@ -115,10 +115,6 @@ func Judge(in compile.Input, w *World, p eval.Packet) Decision {
 	case len(sc.Outside)+len(sc.OutsideIfaces) > 0 && !inAny(p.Dst, sc.Outside) && !slices.Contains(sc.OutsideIfaces, p.Out):
 		return Decision{Verdict: "accept", Counter: "w_outside"}
 	}
-	if in.Off {
-		return Decision{Verdict: "accept", Counter: ""}
-	}
-
 	// lifelines
 	if v4 && p.Proto == flow.ICMP && slices.Contains([]uint16{3, 11, 12}, p.Port) ||
 		!v4 && p.Proto == flow.ICMPv6 && slices.Contains([]uint16{1, 2, 3, 4, 130, 131, 132, 133, 134, 135, 136, 143}, p.Port) {
@@ -131,6 +127,9 @@ func Judge(in compile.Input, w *World, p eval.Packet) Decision {
 	}
 	if slices.Contains(w.Quarantined, p.Src) {
 		return Decision{Verdict: "drop", Counter: "w_quarantined"}
+	}
+	if in.Off {
+		return Decision{Verdict: "accept", Counter: ""}
 	}
 
 	// the group
