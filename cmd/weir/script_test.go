@@ -65,7 +65,7 @@ func TestScript(t *testing.T) {
 func TestScriptMasquerading(t *testing.T) {
 	t.Parallel()
 	p := params(true, "")
-	for _, name := range []string{"lapse", "story11-older", "unblock", "decide", "reopened", "wayback"} {
+	for _, name := range []string{"story06-lapse", "story11-older", "unblock", "decide", "reopened", "wayback"} {
 		p.Files = append(p.Files, filepath.Join("testdata", name+".txtar"))
 	}
 	testscript.Run(t, p)
