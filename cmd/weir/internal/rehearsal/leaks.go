@@ -52,7 +52,11 @@ func Leaks(ctx context.Context, f phases.Frozen, over *phases.Frozen, play Play)
 	r.act(lab.Act{Load: f.Rules.ID})
 	r.act(lab.Act{Routes: i.routes(f.Input)})
 	before := i.attack(rehearse.Alone, rehearse.Answer)
-	before.add(i.open())
+	opens, err := letOut(over, ways)
+	if err != nil {
+		return nil, err
+	}
+	before.add(i.open(opens))
 	if over != nil {
 		before.add(i.unblock())
 	}
@@ -76,6 +80,25 @@ func Leaks(ctx context.Context, f phases.Frozen, over *phases.Frozen, play Play)
 			l.By, l.Hole = by, !ok
 		}
 		out = append(out, l)
+	}
+	return out, nil
+}
+
+// letOut says which of the ways the step before lets out.
+func letOut(over *phases.Frozen, ways []rehearse.Way) (map[int]bool, error) {
+	out := map[int]bool{}
+	for n := range ways {
+		out[n] = true
+	}
+	if over == nil {
+		return out, nil
+	}
+	was, err := rehearse.NewJudge(over.Input, over.Rules, nil)
+	if err != nil {
+		return nil, err
+	}
+	for n, w := range ways {
+		out[n] = was.Decide(w.Packet).Verdict == "accept"
 	}
 	return out, nil
 }
@@ -173,8 +196,9 @@ func (i *intruder) attack(kinds ...rehearse.How) tried {
 	return i.send(packets, at)
 }
 
-// open opens the connections that are to live through the step.
-func (i *intruder) open() tried {
+// open opens the connections that are to live through the step. Only what was
+// let out is answered: another answer would be an outside host that speaks first.
+func (i *intruder) open(opens map[int]bool) tried {
 	var packets []lab.Packet
 	at := map[int]int{}
 	for n, w := range i.ways {
@@ -184,7 +208,10 @@ func (i *intruder) open() tried {
 		w.Packet = i.fresh(w.Packet)
 		i.ports[n] = w.Packet.SrcPort
 		at[n] = len(packets)
-		packets = append(packets, i.packet(w, w.Packet), i.answer(w))
+		packets = append(packets, i.packet(w, w.Packet))
+		if opens[n] {
+			packets = append(packets, i.answer(w))
+		}
 	}
 	return i.send(packets, at)
 }
