@@ -90,8 +90,7 @@ func covers(big, small policy.Policy, group string) bool {
 	if same || n > diffRules {
 		return same
 	}
-	_, lost := policy.Diff(big, small, group)
-	return len(lost) == 0
+	return policy.Within(small, big, group)
 }
 
 // ruleKey is a text of what a rule allows.

@@ -20,7 +20,7 @@ import (
 // which flows.
 type Shadow struct {
 	Digest  string               `json:"digest"`          // of the frozen step that it is of
-	Since   time.Time            `json:"since"`           // the counters are read since then
+	Since   time.Time            `json:"since"`           // the counters are read since then; later by what trials took of the time
 	Broken  time.Time            `json:"broken,omitzero"` // last time that they were not the same counters, or were not evaluated; zero: never
 	Why     string               `json:"why,omitempty"`   // of that
 	Packets map[string]Disagreed `json:"packets"`         // by group, since Since

@@ -45,6 +45,7 @@ type shadowWatch struct {
 	Table   uint64                    `json:"table"` // the kernel's number of the table
 	Looked  time.Time                 `json:"looked"`
 	Broken  time.Time                 `json:"broken,omitzero"`
+	Missed  time.Duration             `json:"missed,omitempty"` // nanoseconds that a trial took, in which nothing was evaluated
 	Why     string                    `json:"why,omitempty"`
 	Base    map[string]disagreed      `json:"base"` // counters at Since
 	Last    map[string]disagreed      `json:"last"` // counters when looked at last
@@ -87,13 +88,11 @@ func (d *Daemon) watchShadow(ctx context.Context, now time.Time) error {
 	}
 	w := d.shadow.watch
 	look := d.machine.Look()
-	beats := !look.Present || s.Gone || s.Trial != nil || s.StableID != f.Revision
-	if beats {
-		what := "the table was gone"
-		if s.Trial != nil {
-			what = s.Heads[s.Trial.Digest].Step.Name + " was on trial"
-		}
-		return d.breakShadow(now, what+", and the shadow was not evaluated")
+	if !look.Present || s.Gone || s.StableID != f.Revision {
+		return d.breakShadow(now, "the table was gone, and the shadow was not evaluated")
+	}
+	if s.Trial != nil {
+		return d.missShadow(now, s.Trial.At)
 	}
 	table, err := d.kernel.TableID(ctx)
 	if err != nil {
@@ -225,6 +224,21 @@ func judgedGroups(f phases.Frozen) []string {
 	return out
 }
 
+// missShadow leaves out of the shadow's time what a trial takes of it: the
+// counters stay what they are.
+func (d *Daemon) missShadow(now, from time.Time) error {
+	w := d.shadow.watch
+	if w.Since.IsZero() {
+		return nil
+	}
+	w.Missed += max(0, now.Sub(later(later(w.Looked, w.Since), from)))
+	w.Looked = now
+	if now.Sub(d.shadow.written).Abs() < writeShadowEvery {
+		return nil
+	}
+	return d.writeShadow(now)
+}
+
 // breakShadow notes that what the counters say has a gap that ends at the
 // earliest now.
 func (d *Daemon) breakShadow(now time.Time, why string) error {
@@ -309,7 +323,7 @@ func (d *Daemon) shadowFacts(now time.Time) *phases.Shadow {
 	if w == nil || w.Since.IsZero() {
 		return nil
 	}
-	out := &phases.Shadow{Digest: w.Digest, Since: w.Since, Broken: w.Broken, Why: w.Why, Packets: map[string]phases.Disagreed{},
+	out := &phases.Shadow{Digest: w.Digest, Since: w.Since.Add(w.Missed), Broken: w.Broken, Why: w.Why, Packets: map[string]phases.Disagreed{},
 		Begin: w.Begin, Now: d.shadow.now}
 	for g, c := range w.Last {
 		b := w.Base[g]
