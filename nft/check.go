@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // MaxComment is the most bytes of a comment, MaxPrefix of a log prefix.
@@ -155,8 +157,8 @@ func checkQuoted(what, s string, most int) error {
 	if len(s) > most {
 		return fmt.Errorf("a %s of %d bytes, at most %d are kept", what, len(s), most)
 	}
-	if strings.ContainsAny(s, "\"\\\n\r\x00") {
-		return fmt.Errorf("%s %q: no quotes, backslashes or line ends", what, s)
+	if strings.ContainsAny(s, "\"\\") || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return fmt.Errorf("%s %q: no quotes, backslashes, or what cannot be printed", what, s)
 	}
 	return nil
 }

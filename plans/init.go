@@ -3,14 +3,15 @@ package plans
 import (
 	"bytes"
 	_ "embed"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"weir/phases/flow"
@@ -264,17 +265,13 @@ func scalar(s string) string {
 			return s
 		}
 	}
-	b, err := json.Marshal(s)
-	if err != nil {
-		return `""`
-	}
-	return string(b)
+	return strconv.Quote(strings.ToValidUTF8(s, "\ufffd"))
 }
 
 // comment makes a text safe behind a #.
 func comment(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == 0x85 || r == 0x2028 || r == 0x2029 || r == 0xfeff {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Me) {
 			return ' '
 		}
 		return r

@@ -15,6 +15,7 @@ import (
 // more. A package that is not here may not exist.
 var may = map[string][]string{
 	"phases/flow":                  {},                                               // the vocabulary: everybody may import it
+	"phases/flow/hostile":          {},                                               // strings for tests of what prints
 	"plans":                        {},                                               // a plan knows nothing of what is done with it
 	"nft":                          {},                                               // values and text
 	"nft/eval":                     {"nft"},                                          // interprets values

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+
 	"github.com/spf13/cobra"
 
 	"weir/cmd/weir/internal/exit"
@@ -51,7 +53,7 @@ observed of groups that it does not refactor.
 			if e.output == "json" {
 				err = e.json("Difference", map[string]any{"onlyA": partsJSON(d.OnlyA), "onlyB": partsJSON(d.OnlyB)})
 			} else {
-				err = d.Text(e.out, safe(a.name), safe(b.name))
+				err = e.plainly(func(w io.Writer) error { return d.Text(w, safe(a.name), safe(b.name)) })
 			}
 			if err == nil && !d.Equal() {
 				err = &difference{}

@@ -50,7 +50,7 @@ plan and on stderr; it never allows more than the rules did.`,
 			if e.output == "json" {
 				return e.json("Policy", policyJSON(res))
 			}
-			return res.Text(e.out)
+			return e.plainly(res.Text)
 		},
 	}
 	from.flags(c)
@@ -97,7 +97,7 @@ func (e *env) inferNft(s source) error {
 	if !same {
 		return exit.Errorf(exit.Failed, "what was written is not the same set of packets when read back: nothing is printed")
 	}
-	_, err = fmt.Fprint(e.out, text)
+	_, err = fmt.Fprint(e.out, plainText(text))
 	return err
 }
 

@@ -142,7 +142,7 @@ func (e *env) answer(a infer.Answer, anySource, anyDest bool) error {
 	if anyDest && len(a.Destinations) > 0 {
 		fmt.Fprintf(e.out, "destinations that may be reached: %s\n", strings.Join(words(a.Destinations), ", "))
 	}
-	return a.Text(e.out)
+	return e.plainly(a.Text)
 }
 
 func (e *env) policyMatrix() *cobra.Command {
@@ -186,7 +186,7 @@ header does not decide counts as reached.
 						classes = append(classes, c)
 					}
 					list = append(list, map[string]any{"service": v, "family": fam, "classes": classes, "edges": m.Edges})
-				} else if err := m.Text(e.out); err != nil {
+				} else if err := e.plainly(m.Text); err != nil {
 					return err
 				}
 			}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -73,7 +75,7 @@ func (e *env) inferPlan(s source, o planOptions) error {
 	for _, l := range w.left {
 		fmt.Fprintf(e.err, "weir: note: not in the plan: %s\n", safe(l))
 	}
-	_, err = fmt.Fprint(e.out, text)
+	_, err = fmt.Fprint(e.out, plainText(text))
 	return err
 }
 
@@ -406,7 +408,7 @@ func (w *planWriter) text(file string) string {
 	fmt.Fprintf(&b, "apiVersion: weir/v1\nkind: RolloutPlan\nmetadata: {name: %s, owner: %s}\ntimezone: UTC\nscope:\n  hooks: [forward]\n  inside: {prefixes: [%s]}\n",
 		w.options.name, w.options.owner, words(w.inside.prefixes()))
 	if len(w.options.ifaces) > 0 {
-		fmt.Fprintf(&b, "  outside: {interfaces: [%s]}\n", strings.Join(w.options.ifaces, ", "))
+		fmt.Fprintf(&b, "  outside: {interfaces: [%s]}\n", strings.Join(quoted(w.options.ifaces), ", "))
 	}
 	b.WriteString("groups:\n")
 	for _, g := range groups {
@@ -472,3 +474,17 @@ func (w *planWriter) services() string {
 	}
 	return "services:\n" + b.String()
 }
+
+// quoted are names as YAML reads them back as text, whatever is in them.
+func quoted(names []string) []string {
+	var out []string
+	for _, n := range names {
+		if !plainName.MatchString(n) {
+			n = strconv.Quote(n)
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+var plainName = regexp.MustCompile(`^[a-z][a-z0-9._-]*$`)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,9 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -224,9 +228,31 @@ func (e *env) outputFlag(c *cobra.Command, formats ...string) {
 
 // json prints v with the version of its shape.
 func (e *env) json(kind string, v any) error {
-	enc := json.NewEncoder(e.out)
-	enc.SetIndent("", "  ")
-	return enc.Encode(map[string]any{"apiVersion": api.Version, "kind": kind, "data": v})
+	data, err := json.MarshalIndent(map[string]any{"apiVersion": api.Version, "kind": kind, "data": v}, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.out, "%s\n", plainJSON(data))
+	return err
+}
+
+// plainJSON is the same JSON in characters that a terminal shows: the others,
+// which stand in strings alone, are written as escapes.
+func plainJSON(data []byte) []byte {
+	if !bytes.ContainsFunc(data, func(r rune) bool { return r != '\n' && r != unicode.ReplacementChar && unprintable(r) }) {
+		return data
+	}
+	out := make([]byte, 0, len(data))
+	for _, r := range string(data) {
+		if r == '\n' || r == unicode.ReplacementChar || !unprintable(r) {
+			out = utf8.AppendRune(out, r)
+			continue
+		}
+		for _, u := range utf16.Encode([]rune{r}) {
+			out = fmt.Appendf(out, "\\u%04x", u)
+		}
+	}
+	return out
 }
 
 // terminal says whether the answer goes to a person.
@@ -268,12 +294,26 @@ func safeLines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-func unprintable(r rune) bool {
-	switch {
-	case r < 0x20, r == 0x7f, r >= 0x80 && r < 0xa0, r == 0xfffd:
-		return true
-	case r >= 0x200b && r <= 0x200f, r >= 0x202a && r <= 0x202e, r >= 0x2060 && r <= 0x2069, r == 0xfeff:
-		return true
+// plainText makes many lines safe; tabs stay.
+func plainText(text string) string {
+	cells := strings.Split(text, "\t")
+	for i := range cells {
+		cells[i] = safeLines(cells[i])
 	}
-	return false
+	return strings.Join(cells, "\t")
+}
+
+// plainly prints what f writes, made safe: words of other programs' files are in
+// it.
+func (e *env) plainly(f func(io.Writer) error) error {
+	var b bytes.Buffer
+	if err := f(&b); err != nil {
+		return err
+	}
+	_, err := io.WriteString(e.out, plainText(b.String()))
+	return err
+}
+
+func unprintable(r rune) bool {
+	return unicode.IsControl(r) || r == unicode.ReplacementChar || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Me)
 }

@@ -90,6 +90,7 @@ func params(masquerade bool, dir string) testscript.Params {
 			"probes": cmdProbes, "restored": cmdRestored, "garbage": cmdGarbage, "addr": cmdAddr, "ruleset": cmdRuleset, "recur": cmdRecur, "cmpout": cmdCmpout,
 			"webhook": cmdWebhook, "http": cmdHTTP, "scan": cmdScan, "from": cmdFrom,
 			"lured": cmdLured, "refused": cmdRefused, "lure": cmdLure, "cut": cmdCut, "reboot": cmdReboot, "systemd": cmdSystemd, "heard": cmdHeard, "term": cmdTerm, "upgraded": cmdUpgraded, "hand": cmdHand, "labs": cmdLabs,
+			"hostile": cmdHostile, "harmless": cmdHarmless,
 			"checker": cmdChecker, "tampered": cmdTampered, "forged": cmdForged,
 		},
 	}

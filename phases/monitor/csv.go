@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // WriteFlowsCSV writes the report of flows with a line of names first.
@@ -68,9 +70,17 @@ func writeCSV(w io.Writer, n int, names []string, line func(i int) []string) err
 }
 
 // cell keeps a spreadsheet from running a text as a formula (OWASP, "CSV
-// Injection"): names of units and interfaces come from elsewhere.
+// Injection"), and a terminal from obeying it: names of units and interfaces come
+// from elsewhere. What a terminal obeys becomes U+FFFD.
 func cell(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r\n|%", rune(s[0])) {
+	s = strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Me) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\ufffd"))
+	begin, _ := utf8.DecodeRuneInString(strings.TrimLeft(s, " \t\n\ufffd"))
+	if strings.ContainsRune("=+-@|%\uff1d\uff0b\uff0d\uff20", begin) && begin != utf8.RuneError {
 		return "'" + s
 	}
 	return s

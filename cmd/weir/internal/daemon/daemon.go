@@ -111,7 +111,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	d := &Daemon{cfg: cfg, calls: make(chan func()), recs: make(chan flowRecord, 65536), gaps: make(chan capture.Gap, 64)}
 	d.clock.wall = cfg.Now
 	d.cfg.Now = d.clock.now
-	d.log = slog.New(slog.NewTextHandler(cfg.Log, nil))
+	d.log = slog.New(slog.NewTextHandler(PlainLog(cfg.Log), nil))
 	d.notify = d.newNotifier()
 	defer d.closeNotifier()
 	d.prober = probe.New(cfg.Now)
