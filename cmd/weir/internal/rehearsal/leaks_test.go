@@ -105,6 +105,32 @@ func TestLeaksOfAPlansChoice(t *testing.T) {
 	}
 }
 
+// A group that was blocked before stays closed, and what never left is answered by
+// nobody.
+func TestLeaksOfALaterWave(t *testing.T) {
+	next := office(compile.Reject)
+	next.Groups[2].Treatment = compile.Reject
+	over := frozen(block, nil)
+	f := *frozen(next, over)
+	f.Step.Narrows, f.Step.Established = []string{"guests"}, "cut"
+	list, err := Leaks(t.Context(), f, over, lab.Run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range []flow.Family{flow.IPv4, flow.IPv6} {
+		for group, was := range map[string]bool{"desks": false, "guests": true} {
+			for _, way := range []string{"quic", "tunnel-switch"} {
+				if l := leak(t, list, group, family, way); l.Open || l.Was != was {
+					t.Errorf("%+v", l)
+				}
+			}
+		}
+	}
+	if s, err := Summary(list); err != nil || s.Opens != 0 {
+		t.Errorf("%+v: %v", s, err)
+	}
+}
+
 // Holes that were put into the bytes on purpose are found, each named.
 func TestLeaktestFindsAHole(t *testing.T) {
 	for _, c := range []struct {
