@@ -55,13 +55,22 @@ func (d *decoder) tests(n *node) {
 	}
 }
 
+// ownIsAssigned says whether all that this machine sends is some group's: then
+// nothing of it is unassigned.
+func (p *Plan) ownIsAssigned() bool {
+	return slices.ContainsFunc(p.Groups, func(g Group) bool { return g.Self && len(g.UIDs) == 0 })
+}
+
 // Testers says whose flows a test speaks of, by group. An address is taken for
 // a member of the group whose prefix holds it: what is known by link addresses
 // or interfaces is tested by the group's name.
 func (p *Plan) Testers(from Target) []Clients {
 	named := from
 	named.Prefixes = nil
-	out := p.Clients(named)
+	out := slices.DeleteFunc(p.Clients(named), func(c Clients) bool {
+		return c.Group == Unassigned && !slices.Contains(from.Groups, Unassigned) && p.ownIsAssigned() &&
+			(!from.Any && !from.Inside || !slices.Contains(p.Scope.Hooks, "forward"))
+	})
 	for _, g := range p.Groups {
 		if slices.ContainsFunc(out, func(c Clients) bool { return c.Group == g.Name }) {
 			continue

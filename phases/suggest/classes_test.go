@@ -224,7 +224,11 @@ func denied(t *testing.T, q *plans.Plan, all []Observation) (out []Observation) 
 	index, c := policy.NewIndex(pol), plans.NewClassifier(q)
 	for _, o := range all {
 		f := flow.Flow{Client: o.Client, Server: o.Server, Proto: o.Service.Proto, Port: o.Service.Lo}
-		if _, ok := index.Allows(c.Group(o.Client, "", ""), f); !ok && len(out) < 10 {
+		group := c.Group(o.Client, "", "")
+		if g := q.Group(o.Group); g != nil && g.Self {
+			group = g.Name
+		}
+		if _, ok := index.Allows(group, f); !ok && len(out) < 10 {
 			out = append(out, o)
 		}
 	}
@@ -369,6 +373,40 @@ func TestLevelsTellApart(t *testing.T) {
 			t.Errorf("level %d: %v is denied", level, o)
 		}
 		ledger(t, q, s, all)
+	}
+}
+
+// TestOwnTraffic: what this machine sends itself is a group without addresses;
+// both of its users' groups keep what they did.
+func TestOwnTraffic(t *testing.T) {
+	const host = `apiVersion: weir/v1
+kind: RolloutPlan
+metadata: {name: h, owner: a@b}
+scope: {hooks: [output]}
+groups:
+  this-host: {self: true}
+  backup: {self: true, uids: [34]}
+enforce: {waves: [{name: a, groups: [this-host, backup]}], leaveOpen: [unassigned]}
+`
+	p, err := plans.Parse("host.yaml", []byte(host))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := &Input{}
+	var all []Observation
+	for _, o := range []struct{ group, client, server string }{
+		{"this-host", "203.0.113.5", "192.0.2.53"}, {"this-host", "2001:db8:5::5", "2001:db8::53"}, {"this-host", "203.0.113.6", "198.51.100.1"},
+		{"this-host", "203.0.113.5", "198.51.100.2"}, {"backup", "203.0.113.5", "198.51.100.3"},
+	} {
+		all = append(all, Observation{o.group, netip.MustParseAddr(o.client), netip.MustParseAddr(o.server), tcp(443)})
+		add(t, in, all[len(all)-1])
+	}
+	s, err := Suggest(p, in, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range denied(t, merge(t, host, s), all) {
+		t.Errorf("%v is denied", o)
 	}
 }
 

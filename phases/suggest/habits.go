@@ -27,6 +27,7 @@ type habits struct {
 	habits  []habit
 	of      []uint32   // by endpoint: its habit
 	groups  []part     // sorted
+	sizes   []uint32   // by group: its endpoints
 	groupOf []uint32   // by endpoint
 	byGroup [][]uint32 // by group: its habits, the most frequent first
 }
@@ -115,7 +116,7 @@ func (h *habits) uses(e int, f func(use)) {
 				}
 			}
 		}
-		u.places, u.roams = all[i:j], distinct > roamsAbove || distinct >= roamsFrom && 2*tail >= distinct ||
+		u.places, u.roams = all[i:j], distinct > roamsAbove || distinct >= roamsFrom && 2*tail >= distinct && h.sizes[h.groupOf[e]] >= whole ||
 			(distinct > 1 || tail > 0) && len(h.diverse) > 0 && h.diverse[h.groupOf[e]].has(u.service)
 		f(u)
 		i = j
@@ -138,6 +139,7 @@ func newHabits(f facts, names *Names) *habits {
 	h.list = list
 	h.endpointPlaces(of)
 	h.seen = nil
+	h.groupEndpoints()
 	h.tail = newBits(len(h.list))
 	support := make([]uint32, len(h.list))
 	for e := range h.endpoints {
@@ -148,7 +150,6 @@ func newHabits(f facts, names *Names) *habits {
 			h.tail.add(uint32(p))
 		}
 	}
-	h.groupEndpoints()
 	h.disperse()
 	h.keep()
 	h.number()
@@ -163,6 +164,8 @@ func (h *habits) groupEndpoints() {
 			h.groups = append(h.groups, h.partOf(e))
 		}
 		h.groupOf[e] = uint32(len(h.groups) - 1)
+		h.sizes = append(h.sizes, 0)[:len(h.groups)]
+		h.sizes[h.groupOf[e]]++
 	}
 }
 
@@ -220,8 +223,12 @@ func (h *habits) keep() {
 	var touched []uint32
 	finish := func() {
 		kept := newBits(len(h.list))
+		need := uint32(shared)
+		if h.sizes[len(h.kept)] < whole { // so few endpoints: what one does is the group's
+			need = 1
+		}
 		for _, p := range touched {
-			if steady[p] >= shared && steady[p] >= roamers[p] {
+			if steady[p] >= need && steady[p] >= roamers[p] {
 				kept.add(p)
 			}
 		}

@@ -185,7 +185,7 @@ func (m *model) grant(c *class, l level) {
 		}
 	}
 	for p, x := range c.stats.places {
-		if s := m.list[p].service; !c.anywhere[s] && float64(x.users) >= l.most*n && (x.users > 1 || c.n == 1) {
+		if s := m.list[p].service; !c.anywhere[s] && float64(x.users) >= l.most*n && (x.users > 1 || c.n < whole) {
 			c.places[p] = true
 		}
 	}

@@ -44,6 +44,9 @@ func (p *Proposal) Entries() []plans.Entry {
 		for _, a := range x.From {
 			from = append(from, prefixWord(netip.PrefixFrom(a, a.BitLen())))
 		}
+		if g := p.plan.Group(x.Of); g != nil && g.Self {
+			from = []string{x.Of} // an address does not say which of its users it was
+		}
 		out = append(out, plans.Entry{Path: []string{"declared"}, List: true,
 			Text: fmt.Sprintf("{name: %s, from: [%s], to: [%s], services: [%s], reason: %q}", p.free(fmt.Sprintf("exception-%d", i+1)), strings.Join(from, ", "), strings.Join(x.To, ", "), serviceList(x.Services),
 				"seen of "+many(len(x.From), "endpoint")+" of "+x.Of+", beside what its class does")})
