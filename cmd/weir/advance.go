@@ -387,21 +387,27 @@ func (e *env) ask(question string) (bool, error) {
 }
 
 var _ = register(func(e *env) *cobra.Command {
-	return &cobra.Command{
+	var in api.ConfirmArgs
+	c := &cobra.Command{
 		Use:   "confirm",
 		Short: "keep the step that is on trial",
 		Long: `Makes the step on trial the confirmed one, if its lease still runs: the kernel
-itself refuses when it is too late (exit 6).`,
+itself refuses when it is too late (exit 6).
+
+Of a step that denies something it wants to be asked from a login that was opened
+since the step was armed: an older one says nothing of the next.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var out api.Confirmed
-			if err := e.call(c.Context(), "confirm", struct{}{}, &out); err != nil {
+			if err := e.call(c.Context(), "confirm", in, &out); err != nil {
 				return err
 			}
 			fmt.Fprintf(e.out, "confirmed %s\n", out.Step)
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&in.SameSession, "same-session", false, "although this login was open before the step was armed")
+	return c
 })
 
 var _ = register(func(e *env) *cobra.Command {

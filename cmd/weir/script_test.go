@@ -36,6 +36,14 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"weir": func() { os.Exit(Main(os.Args[1:])) },
 		"sshd": sshd,
+		// a login: what it runs is started by a process of this name
+		"sshd-session": func() {
+			c := exec.Command(os.Args[1], os.Args[2:]...)
+			c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
+			if err := c.Run(); err != nil {
+				os.Exit(max(1, c.ProcessState.ExitCode()))
+			}
+		},
 	})
 }
 

@@ -214,6 +214,11 @@ type Advanced struct {
 	Gates []phases.GateResult `json:"gates"`
 }
 
+// ConfirmArgs keeps the step on trial.
+type ConfirmArgs struct {
+	SameSession bool `json:"sameSession,omitempty"` // although the login is older than the trial
+}
+
 // Confirmed names the step in force.
 type Confirmed struct {
 	Step string `json:"step"`

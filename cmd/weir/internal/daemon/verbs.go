@@ -261,8 +261,11 @@ func (d *Daemon) advance(ctx context.Context, c caller, in api.AdvanceArgs) (api
 	return api.Advanced{Step: step, Lease: d.machine.State().Trial.Lease, Gates: gates, Left: d.machine.Look().Left}, nil
 }
 
-func (d *Daemon) confirm(ctx context.Context, c caller, in None) (api.Confirmed, error) {
+func (d *Daemon) confirm(ctx context.Context, c caller, in api.ConfirmArgs) (api.Confirmed, error) {
 	if err := d.mayConfirm(ctx, c.now); err != nil {
+		return api.Confirmed{}, err
+	}
+	if err := d.proven(c, in.SameSession); err != nil {
 		return api.Confirmed{}, err
 	}
 	if err := d.machine.Confirm(ctx, c.now, c.Actor); err != nil {
