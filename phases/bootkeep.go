@@ -45,10 +45,10 @@ func (m *Machine) KeepBoot(now time.Time) error {
 	if p.OnBoot != "" {
 		want.OnBoot = p.OnBoot
 	}
-	if m.boot != nil && m.boot.same(want) {
+	if m.boot != nil && m.boot.same(want) && m.lacks == nil { // what it lacks may be there again
 		// A rollback without the daemon writes, too.
 		if now, err := m.Boots.GetChoice(); err == nil && bytes.Equal(now, m.choice) {
-			return m.lacks
+			return nil
 		}
 	}
 	spent := maps.Clone(s.Nonces)

@@ -25,7 +25,12 @@ type started struct {
 	said    string    // of the snapshot when the daemon started; "" nothing
 	at      time.Time // when
 	problem string    // why the snapshot cannot be kept now; "" it is
+	tried   time.Time // when it was last tried
 }
+
+// bootRetry is how long a snapshot that could not be kept is left alone: large
+// ones take their time.
+const bootRetry = 2 * time.Second
 
 // heardOf reads what the boot came to, and the snapshot as it is; what the
 // snapshot knows as spent is spent.
@@ -72,7 +77,10 @@ func (d *Daemon) tell(s notify.Severity, kind notify.Kind, now time.Time, words 
 // confirmed.
 func (d *Daemon) keepBoot(now time.Time) {
 	was := d.started.problem
-	d.started.problem = ""
+	if was != "" && time.Since(d.started.tried) < bootRetry {
+		return
+	}
+	d.started.problem, d.started.tried = "", time.Now()
 	if err := d.machine.KeepBoot(now); err != nil {
 		d.started.problem = err.Error()
 	}

@@ -19,6 +19,7 @@ const (
 	killAfter  mode = "killed after"      // the call was made, and nobody read the answer
 	failBefore mode = "failed before"     // the call fails and does nothing; the process goes on
 	failAfter  mode = "answered in error" // the call is done, its answer is an error; the process goes on
+	stopped    mode = "stopped before"    // SIGSTOP; the process goes on when every lease is long over
 )
 
 // reads are the calls that change nothing: struck after them is struck before.
@@ -41,10 +42,11 @@ type points struct {
 	names []string // of the calls so far
 
 	killAt string // a call by name after which the process dies; "": none
+	stall  func() // what goes on while the process is stopped
 }
 
 // arm puts the fault at the nth call from now; n 0 takes it away.
-func (p *points) arm(n int, m mode) { *p = points{at: n, mode: m} }
+func (p *points) arm(n int, m mode) { *p = points{at: n, mode: m, stall: p.stall} }
 
 func (p *points) pass(name string, do func() error) error {
 	p.n++
@@ -58,6 +60,9 @@ func (p *points) pass(name string, do func() error) error {
 	}
 	p.fired = name
 	switch p.mode {
+	case stopped:
+		p.stall()
+		return do()
 	case killAfter:
 		// A call that is refused does nothing; the process ends all the same.
 		_ = do()

@@ -215,6 +215,7 @@ func walk(t *testing.T, g ground, r *rand.Rand, end time.Time) (words, struck in
 		strike := r.IntN(3) == 0
 		if strike {
 			w.p.arm(1+r.IntN(8), []mode{killAfter, failBefore, failAfter}[r.IntN(3)])
+			w.p.err = answers[r.IntN(len(answers))]
 			allowed = append(allowed, m)
 		}
 		dead, err := w.attempt(word)
